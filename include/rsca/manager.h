@@ -1,0 +1,178 @@
+/*
+ * A manager: named actions, and the calls that run them.
+ *
+ * For a host with its own loop:
+ *
+ *   rsca_manager *manager;
+ *   rsca_manager_create(NULL, &manager);
+ *   rsca_manager_register(manager, "ping", NULL, ping, NULL, NULL);
+ *   rsca_manager_run(manager, "ping", "", on_result, NULL, NULL);   // queued
+ *   rsca_manager_step(manager, 0);                                  // ping runs, then on_result
+ *   rsca_manager_release(manager);
+ *
+ * Text is UTF-8 here and UTF-16 at the interfaces (Wpframework.h); either way strict.
+ *
+ * Words: Copied, Borrowed (for the call), Held (a reference is kept until it is given back), Returned (+1) (the caller
+ * releases it).
+ *
+ * Threads: every function may be called from any thread, from an action and from a callback, unless it says otherwise.
+ * None blocks unless it says so. Callbacks and actions run with no lock held, on the thread that steps.
+ *
+ * Reference counting: the last rsca_manager_release, or Release of an interface of the manager, ends what is still in
+ * flight with RSCA_E_CANCELLED and then frees the manager.
+ */
+#ifndef RSCA_MANAGER_H
+#define RSCA_MANAGER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <Wpframework.h>
+#include <rsca/call.h>
+#include <rsca/export.h>
+#include <rsca/status.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct rsca_manager rsca_manager;
+
+/* All zero is a good configuration; a zero in a field means the value in brackets. */
+typedef struct rsca_config {
+  uint32_t queue_limit; /* calls accepted and not yet ended [4096] */
+  size_t queue_bytes;   /* bytes of their arguments [64 MiB] */
+  uint32_t drain_ms;    /* how long a Shutdown(FALSE) lets calls end before it cuts them [5000] */
+} rsca_config;
+
+/*
+ * How a call ended.
+ *
+ *   user      as given to rsca_manager_run
+ *   status    S_OK or the success status the action chose; a failure otherwise
+ *   response  Borrowed for the call; the response, or for a failure its message in UTF-8. NULL where size is 0
+ *   size      bytes
+ *   final     true: nothing follows
+ *
+ * Called exactly once for every call that was accepted, on the thread that steps, never on the stack of the
+ * rsca_manager_run that was accepted.
+ */
+typedef void (*rsca_result_fn)(void *user, HRESULT status, const void *response, size_t size, bool final);
+
+/* `config` may be NULL: all zero. Copied. `*out`: Returned (+1), NULL on failure.
+ * S_OK, E_INVALIDARG (out is NULL), E_OUTOFMEMORY. */
+RSCA_API HRESULT rsca_manager_create(const rsca_config *config, rsca_manager **out);
+
+/* Both return the updated count. */
+RSCA_API ULONG rsca_manager_add_ref(rsca_manager *manager);
+RSCA_API ULONG rsca_manager_release(rsca_manager *manager);
+
+/*
+ * Registers an action written in C, in place of one of that name.
+ *
+ *   name       Copied; UTF-8, not empty
+ *   help       Copied; one line for people, UTF-8; may be NULL
+ *   user       Held: passed to the action; given to free_user (may be NULL) when no call can need it any more, on any
+ *              thread. On a failure it stays the caller's, and free_user is not called
+ *
+ * S_OK; E_INVALIDARG (name or fn NULL, name empty); RSCA_E_NO_UNICODE_TRANSLATION; RSCA_E_SHUTDOWN_IN_PROGRESS;
+ * E_OUTOFMEMORY.
+ */
+RSCA_API HRESULT rsca_manager_register(rsca_manager *manager, const char *name, const char *help, rsca_action_fn fn,
+                                       void *user, void (*free_user)(void *user));
+
+/* Takes the name away. Calls that were accepted are not touched. S_OK, E_INVALIDARG, RSCA_E_NOT_FOUND. */
+RSCA_API HRESULT rsca_manager_unregister(rsca_manager *manager, const char *name);
+
+/* One registered action; all strings Borrowed for the call. */
+typedef struct rsca_action_info {
+  const char *name;
+  const char *help;  /* "" where there is none */
+  const char *place; /* "FILE:LINE" of a Lua action, "[C]" of one written in C */
+} rsca_action_info;
+
+/* Calls `visit` for each action, ordered by name. S_OK, E_INVALIDARG, E_OUTOFMEMORY. */
+RSCA_API HRESULT rsca_manager_list(rsca_manager *manager, void (*visit)(void *user, const rsca_action_info *action),
+                                   void *user);
+
+/*
+ * Queues a call of the action `name`.
+ *
+ *   name    UTF-8
+ *   args    Copied; UTF-8; may be NULL: ""
+ *   fn      called once with the result, see rsca_result_fn
+ *   user    passed to fn
+ *   id      may be NULL; on S_OK the call's number, on failure 0
+ *
+ * S_OK: queued, fn will be called. On every other status fn is never called: E_INVALIDARG (name or fn NULL, name
+ * empty), RSCA_E_NO_UNICODE_TRANSLATION, RSCA_E_NOT_FOUND, RSCA_E_BUSY, RSCA_E_SHUTDOWN_IN_PROGRESS,
+ * RPC_E_DISCONNECTED (the Lua state that owns the action is closed), E_OUTOFMEMORY.
+ */
+RSCA_API HRESULT rsca_manager_run(rsca_manager *manager, const char *name, const char *args, rsca_result_fn fn,
+                                  void *user, uint64_t *id);
+
+/*
+ * Asks a call to end. One that has not started ends with RSCA_E_CANCELLED in the next step; so does one that waits,
+ * after its clean-up. One that is running may ask rsca_call_cancelled, and ends at its next wait; if it returns first,
+ * what it returns counts.
+ *
+ *   grace_ms  how long a running action may go on. Not enforced yet: an action that neither waits nor returns is not
+ *             stopped
+ *
+ * S_OK: asked. RSCA_E_NOT_FOUND: there is no such call, or it has ended.
+ */
+RSCA_API HRESULT rsca_manager_cancel(rsca_manager *manager, uint64_t id, unsigned grace_ms);
+
+/*
+ * Refuses new calls with RSCA_E_SHUTDOWN_IN_PROGRESS from here on, and ends those in flight: at once with
+ * RSCA_E_CANCELLED (`immediate`), or letting them end by themselves for drain_ms.
+ *
+ * On the thread that steps, outside a step, it steps until all have ended: that blocks, up to drain_ms. Everywhere
+ * else it does not block.
+ *
+ * S_OK: nothing is in flight any more. S_FALSE: said from inside an action or a callback, or from a thread that does
+ * not step; what is in flight ends in the following steps. May be said again.
+ */
+RSCA_API HRESULT rsca_manager_shutdown(rsca_manager *manager, bool immediate);
+
+/* What a manager holds at a moment. */
+typedef struct rsca_manager_stats {
+  uint64_t accepted;        /* calls accepted since it was made */
+  uint64_t ended;           /* of those, ended */
+  uint64_t failed_callback; /* callbacks that returned a failure */
+  size_t actions;           /* registered names */
+  size_t queued_bytes;      /* arguments of calls not yet ended */
+} rsca_manager_stats;
+
+RSCA_API void rsca_manager_get_stats(rsca_manager *manager, rsca_manager_stats *stats);
+
+/* ---- Stepping: one thread at a time; where a Lua state lives in the manager, its thread ---- */
+
+/* A descriptor that is readable while there is something to step; -1 where none can be had. Watch it for reading,
+ * never read it or close it. Borrowed: valid as long as the manager. */
+RSCA_API int rsca_manager_fd(rsca_manager *manager);
+
+/* Milliseconds, rounded up, until a step has something to do: 0 now, -1 not before the descriptor says so. */
+RSCA_API int rsca_manager_timeout_ms(rsca_manager *manager);
+
+/*
+ * Runs what is due: actions, callbacks, clean-ups. What these queue waits for the next step, so a step always comes
+ * to an end. `budget`: how many pieces of work at most; 0: all that is there. While something is left the descriptor
+ * stays readable.
+ *
+ * S_OK: something was run. S_FALSE: there was nothing to do. RSCA_E_POSSIBLE_DEADLOCK: a step is on already, further
+ * up this stack or on another thread.
+ */
+RSCA_API HRESULT rsca_manager_step(rsca_manager *manager, unsigned budget);
+
+/* ---- Interfaces ---- */
+
+/* The manager as an IPmCustomActions, whose count is the manager's. Returned (+1). */
+RSCA_API IPmCustomActions *rsca_manager_custom_actions(rsca_manager *manager);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,413 @@
+#include "call.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Buffers. */
+
+bool rsci_buffer_reserve(rsci_buffer *buffer, size_t size) {
+  if (size <= buffer->capacity)
+    return true;
+  size_t capacity = buffer->capacity ? buffer->capacity : 64;
+  while (capacity < size)
+    capacity = capacity > SIZE_MAX / 2 ? size : 2 * capacity;
+  char *data = realloc(buffer->data, capacity);
+  if (!data)
+    return false;
+  buffer->data = data;
+  buffer->capacity = capacity;
+  return true;
+}
+
+bool rsci_buffer_append(rsci_buffer *buffer, const void *bytes, size_t size) {
+  if (size == 0)
+    return true;
+  if (size > SIZE_MAX - buffer->size || !rsci_buffer_reserve(buffer, buffer->size + size))
+    return false;
+  memcpy(buffer->data + buffer->size, bytes, size);
+  buffer->size += size;
+  return true;
+}
+
+/* Large ones go back to the allocator: one giant response should not stay for good. */
+static void buffer_empty(rsci_buffer *buffer) {
+  buffer->size = 0;
+  if (buffer->capacity > 4 * RSCI_ARGS_KEPT) {
+    free(buffer->data);
+    *buffer = (rsci_buffer){0};
+  }
+}
+
+/* The table. */
+
+void rsci_calls_init(rsci_calls *calls, rsci_lock *lock, void (*quiet)(rsci_calls *calls),
+                     void (*gone)(rsci_calls *calls)) {
+  *calls = (rsci_calls){.lock = lock, .kept = 1, .quiet = quiet, .gone = gone};
+}
+
+void rsci_calls_keep(rsci_calls *calls) {
+  calls->kept++;
+}
+
+void rsci_calls_unkeep(rsci_calls *calls) {
+  rsci_lock_take(calls->lock);
+  bool gone = --calls->kept == 0;
+  rsci_lock_leave(calls->lock);
+  if (gone)
+    calls->gone(calls);
+}
+
+void rsci_calls_fini(rsci_calls *calls) {
+  while (calls->free) {
+    rsca_call *call = calls->free;
+    calls->free = call->next_free;
+    free(call->args.data);
+    free(call->report.data);
+    free(call);
+  }
+  free(calls->table);
+  calls->table = NULL;
+}
+
+/* Kept at most half full, so that the next free id is near. */
+static bool reserve_place(rsci_calls *calls) {
+  size_t size = calls->table ? calls->mask + 1 : 0;
+  if (2 * (calls->live + 1) <= size)
+    return true;
+  size_t grown_size = size ? 2 * size : 16;
+  rsca_call **grown = calloc(grown_size, sizeof *grown);
+  if (!grown)
+    return false;
+  for (size_t i = 0; i < size; i++)
+    if (calls->table[i])
+      grown[calls->table[i]->id & (grown_size - 1)] = calls->table[i];
+  free(calls->table);
+  calls->table = grown;
+  calls->mask = grown_size - 1;
+  return true;
+}
+
+static rsca_call *take_call(rsci_calls *calls) {
+  rsca_call *call = calls->free;
+  if (call)
+    calls->free = call->next_free;
+  else
+    call = calloc(1, sizeof *call);
+  return call;
+}
+
+static void give_back(rsci_calls *calls, rsca_call *call) {
+  call->next_free = calls->free;
+  calls->free = call;
+}
+
+static const rsci_task_ops start_ops, cancel_ops;
+
+rsca_call *rsci_calls_accept(rsci_calls *calls, rsci_action *action, const char *args, size_t args_size,
+                             char *big_args, const rsci_sink *sink) {
+  if (!reserve_place(calls))
+    return NULL;
+  rsca_call *call = take_call(calls);
+  if (!call)
+    return NULL;
+  if (big_args) {
+    free(call->args.data);
+    call->args = (rsci_buffer){.data = big_args, .size = args_size, .capacity = args_size + 1};
+  } else {
+    if (!rsci_buffer_reserve(&call->args, args_size + 1)) {
+      give_back(calls, call);
+      return NULL;
+    }
+    memcpy(call->args.data, args, args_size);
+    call->args.data[args_size] = '\0';
+    call->args.size = args_size;
+  }
+  call->task.ops = &start_ops;
+  call->cancel_task.ops = &cancel_ops;
+  call->calls = calls;
+  call->action = action;
+  action->refs++;
+  rsci_refs_init(&call->refs);
+  atomic_store_explicit(&call->phase, RSCI_CALL_NEW, memory_order_relaxed);
+  atomic_store_explicit(&call->cancelled, NULL, memory_order_relaxed);
+  call->sink = *sink;
+  call->fiber = NULL;
+  do
+    calls->last_id++;
+  while (calls->table[calls->last_id & calls->mask]);
+  call->id = calls->last_id;
+  calls->table[call->id & calls->mask] = call;
+  calls->live++;
+  calls->kept++;
+  calls->bytes += args_size;
+  calls->accepted++;
+  return call;
+}
+
+rsca_call *rsci_calls_find(const rsci_calls *calls, uint64_t id) {
+  rsca_call *call = calls->table ? calls->table[id & calls->mask] : NULL;
+  return call && call->id == id && atomic_load(&call->phase) != RSCI_CALL_ENDED ? call : NULL;
+}
+
+/* Lock held. */
+static void leave_table(rsca_call *call) {
+  rsci_calls *calls = call->calls;
+  calls->table[call->id & calls->mask] = NULL;
+  calls->live--;
+  calls->bytes -= call->args.size;
+  calls->ended++;
+}
+
+/* Gives back one hold; the last one gives the call back to its table. */
+static void let_go(rsca_call *call) {
+  if (rsci_refs_drop(&call->refs) > 0)
+    return;
+  rsci_calls *calls = call->calls;
+  rsci_action *action = call->action;
+  buffer_empty(&call->args);
+  buffer_empty(&call->report);
+  rsci_lock_take(calls->lock);
+  if (--action->refs == 0) {
+    rsci_lock_leave(calls->lock);
+    rsci_action_forget(action);
+    rsci_lock_take(calls->lock);
+  }
+  give_back(calls, call);
+  bool gone = --calls->kept == 0;
+  rsci_lock_leave(calls->lock);
+  if (gone)
+    calls->gone(calls);
+}
+
+/* Moves to ended. True for exactly one caller: the one who reports. */
+static bool claim(rsca_call *call) {
+  return atomic_exchange(&call->phase, RSCI_CALL_ENDED) != RSCI_CALL_ENDED;
+}
+
+/* The start. */
+
+bool rsci_call_post(rsca_call *call) {
+  /* Only now may it end: whoever ends it gives back what the sink holds. */
+  call->sink.ops->hold(call->sink.object);
+  atomic_store(&call->phase, RSCI_CALL_QUEUED);
+  if (rsci_engine_post(call->action->engine, &call->task))
+    return true;
+  bool mine = claim(call);
+  if (mine) {
+    rsci_lock_take(call->calls->lock);
+    leave_table(call);
+    call->calls->accepted--;
+    call->calls->ended--;
+    bool quiet = call->calls->live == 0;
+    rsci_lock_leave(call->calls->lock);
+    call->sink.ops->release(call->sink.object);
+    if (quiet)
+      call->calls->quiet(call->calls);
+  }
+  let_go(call);
+  /* Else a shutdown ended it before it could be taken back: it was accepted, and its callback has been told. */
+  return !mine;
+}
+
+bool rsci_call_begin(rsca_call *call) {
+  int queued = RSCI_CALL_QUEUED;
+  if (atomic_compare_exchange_strong(&call->phase, &queued, RSCI_CALL_RUNNING))
+    return true;
+  let_go(call);
+  return false;
+}
+
+static rsca_call *call_of_task(rsci_task *task) {
+  return (rsca_call *)((char *)task - offsetof(rsca_call, task));
+}
+
+static void start_run(rsci_task *task) {
+  rsca_call *call = call_of_task(task);
+  if (!rsci_call_begin(call))
+    return;
+  const char *why = atomic_load(&call->cancelled);
+  if (why) /* while it was new, or while its cancel was on the way */
+    rsci_call_finish(call, RSCA_E_CANCELLED, why, strlen(why));
+  else
+    call->action->engine->ops->start(call->action->engine, call);
+}
+
+static const char closed_text[] = "the Lua state that owns the action is closed";
+
+static void start_drop(rsci_task *task) {
+  rsci_call_finish(call_of_task(task), RPC_E_DISCONNECTED, closed_text, sizeof closed_text - 1);
+}
+
+static const rsci_task_ops start_ops = {start_run, start_drop};
+
+/* The end. */
+
+static const char oversize_text[] = "the response is larger than a response can be";
+
+static void report(rsca_call *call, HRESULT status, const void *bytes, size_t size) {
+  if (size > UINT32_MAX) { /* a length at the interfaces has 32 bits */
+    status = E_OUTOFMEMORY;
+    bytes = oversize_text;
+    size = sizeof oversize_text - 1;
+  }
+  call->status = status;
+  call->bytes = size ? bytes : NULL;
+  call->size = size;
+  call->sink.ops->ended(call);
+}
+
+void rsci_call_finish(rsca_call *call, HRESULT status, const void *bytes, size_t size) {
+  if (claim(call))
+    report(call, status, bytes, size); /* the engine's hold becomes the ending's */
+  else
+    let_go(call);
+}
+
+bool rsci_call_keep_bytes(rsca_call *call) {
+  /* The reason of a cancel is constant; and an action that is about to finish late may still be writing its report. */
+  if (call->size == 0 || call->bytes == call->report.data || call->bytes == atomic_load(&call->cancelled))
+    return true;
+  call->report.size = 0;
+  if (!rsci_buffer_append(&call->report, call->bytes, call->size)) {
+    static const char text[] = "out of memory while the result was copied";
+    call->status = E_OUTOFMEMORY;
+    call->bytes = text;
+    call->size = sizeof text - 1;
+    return false;
+  }
+  call->bytes = call->report.data;
+  return true;
+}
+
+void rsci_call_leave(rsca_call *call) {
+  rsci_calls *calls = call->calls;
+  rsci_lock_take(calls->lock);
+  leave_table(call);
+  bool quiet = calls->live == 0;
+  rsci_lock_leave(calls->lock);
+  if (quiet)
+    calls->quiet(calls);
+}
+
+void rsci_call_count_answer(rsca_call *call, HRESULT answer) {
+  if (SUCCEEDED(answer))
+    return;
+  rsci_lock_take(call->calls->lock);
+  call->calls->failed_callbacks++;
+  rsci_lock_leave(call->calls->lock);
+}
+
+void rsci_call_delivered(rsca_call *call) {
+  let_go(call);
+}
+
+/* Cancelling. */
+
+bool rsci_call_mark_cancelled(rsca_call *call, const char *why) {
+  if (atomic_load(&call->cancelled))
+    return false;
+  atomic_store(&call->cancelled, why);
+  (void)rsci_refs_add(&call->refs);
+  return true;
+}
+
+/* Claimed, and the claim holds nothing yet. */
+static void report_cancelled(rsca_call *call) {
+  const char *why = atomic_load(&call->cancelled);
+  (void)rsci_refs_add(&call->refs);
+  report(call, RSCA_E_CANCELLED, why, strlen(why));
+}
+
+void rsci_call_end_cancelled(rsca_call *call) {
+  if (claim(call))
+    report_cancelled(call);
+}
+
+/* On the engine's thread. A call that is new is ended by whoever posts it, at its start. */
+static void cancel_now(rsca_call *call) {
+  int phase = RSCI_CALL_QUEUED;
+  if (atomic_compare_exchange_strong(&call->phase, &phase, RSCI_CALL_ENDED))
+    report_cancelled(call);
+  else if (phase == RSCI_CALL_RUNNING)
+    call->action->engine->ops->cancel(call->action->engine, call);
+  let_go(call);
+}
+
+static void cancel_run(rsci_task *task) {
+  cancel_now((rsca_call *)((char *)task - offsetof(rsca_call, cancel_task)));
+}
+
+static void cancel_drop(rsci_task *task) {
+  /* The engine has closed, which ends all its calls. */
+  let_go((rsca_call *)((char *)task - offsetof(rsca_call, cancel_task)));
+}
+
+static const rsci_task_ops cancel_ops = {cancel_run, cancel_drop};
+
+void rsci_call_act_on_cancel(rsca_call *call, bool here) {
+  if (here)
+    cancel_now(call);
+  else if (!rsci_engine_post(call->action->engine, &call->cancel_task))
+    let_go(call);
+}
+
+/* What an action may do with its call. */
+
+uint64_t rsca_call_id(const rsca_call *call) {
+  return call->id;
+}
+
+const char *rsca_call_name(const rsca_call *call) {
+  return call->action->name;
+}
+
+bool rsca_call_cancelled(const rsca_call *call) {
+  return atomic_load(&call->cancelled) != NULL;
+}
+
+HRESULT rsca_call_report(rsca_call *call, const void *bytes, size_t size) {
+  if (!bytes && size > 0)
+    return E_INVALIDARG;
+  if (rsca_call_cancelled(call))
+    return RSCA_E_CANCELLED;
+  /* A length at the interfaces has 32 bits. */
+  if (size > UINT32_MAX - call->report.size || !rsci_buffer_append(&call->report, bytes, size))
+    return E_OUTOFMEMORY;
+  return S_OK;
+}
+
+/* The sinks. */
+
+static void function_nothing(void *object) {
+  (void)object;
+}
+
+static void function_ended(rsca_call *call) {
+  rsci_call_leave(call);
+  call->sink.fn(call->sink.object, call->status, call->bytes, call->size, true);
+  rsci_call_delivered(call);
+}
+
+const rsci_sink_ops rsci_function_sink = {function_nothing, function_nothing, function_ended};
+
+static void callback_hold(void *object) {
+  ICustomActionResultCallback *callback = object;
+  (void)callback->lpVtbl->AddRef(callback);
+}
+
+static void callback_release(void *object) {
+  ICustomActionResultCallback *callback = object;
+  (void)callback->lpVtbl->Release(callback);
+}
+
+static void callback_ended(rsca_call *call) {
+  ICustomActionResultCallback *callback = call->sink.object;
+  rsci_call_leave(call);
+  /* The interface takes bytes that are not const; it may look, not write. */
+  HRESULT answer = callback->lpVtbl->ReportResult(callback, call->status, (PBYTE)(uintptr_t)call->bytes, (DWORD)call->size);
+  rsci_call_count_answer(call, answer);
+  callback_release(callback);
+  rsci_call_delivered(call);
+}
+
+const rsci_sink_ops rsci_callback_sink = {callback_hold, callback_release, callback_ended};

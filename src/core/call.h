@@ -1,0 +1,157 @@
+/*
+ * Calls: what was accepted and how it ends. One state machine for all: queued -> running -> ended, and whoever moves
+ * a call to ended (one atomic step) is the one who reports it.
+ *
+ * Provides: rsca_call, rsci_sink, rsci_calls
+ * Uses:     registry, engine
+ * Threads:  as each says
+ *
+ * Holds: a call that is queued or running is held by its engine; an ending that is under way holds it too, and so does
+ * a cancel that was posted. The last to let go gives it back to its table.
+ */
+#ifndef RSCI_CALL_H
+#define RSCI_CALL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <rsca/call.h>
+#include <rsca/manager.h>
+
+#include "engine.h"
+#include "registry.h"
+
+typedef struct rsci_calls rsci_calls;
+
+/* Where the result of a call goes. */
+typedef struct rsci_sink_ops {
+  /* The call has been accepted: take the reference that the call keeps, or give it back where the call could not be
+   * posted. No lock held. */
+  void (*hold)(void *object);
+  void (*release)(void *object);
+  /* Deliver call->status and call->bytes, then rsci_call_delivered: here or, the bytes copied, somewhere else. On the
+   * thread that ended the call, no lock held. */
+  void (*ended)(rsca_call *call);
+} rsci_sink_ops;
+
+typedef struct rsci_sink {
+  const rsci_sink_ops *ops;
+  void *object;
+  rsca_result_fn fn; /* for those who need one */
+  uint64_t slot;     /* likewise */
+} rsci_sink;
+
+/* Bytes that grow and are kept for the next use. All zero is empty. */
+typedef struct rsci_buffer {
+  char *data;
+  size_t size, capacity;
+} rsci_buffer;
+
+/* Makes room for `size` bytes in all. False: out of memory, and nothing changed. */
+bool rsci_buffer_reserve(rsci_buffer *buffer, size_t size);
+bool rsci_buffer_append(rsci_buffer *buffer, const void *bytes, size_t size);
+
+/* New: in the table, but its sink is not held yet; nobody ends it. */
+enum { RSCI_CALL_NEW, RSCI_CALL_QUEUED, RSCI_CALL_RUNNING, RSCI_CALL_ENDED };
+
+struct rsca_call {
+  rsci_task task;        /* its start; then its engine's */
+  rsci_task delivery;    /* its sink's */
+  rsci_task cancel_task; /* posted at most once */
+  rsci_calls *calls;
+  rsca_call *next_free;
+  rsci_action *action; /* a reference, guarded by the manager's lock */
+  rsci_refs refs;
+  _Atomic int phase;
+  _Atomic(const char *) cancelled; /* why it should stop; NULL: it should not */
+  uint64_t id;
+  rsci_sink sink;
+  void *fiber;        /* the engine's */
+  rsci_buffer args;   /* with a NUL after it */
+  rsci_buffer report; /* what was reported, or a copy of the result on its way */
+
+  HRESULT late_status; /* for the native engine: what it will end with */
+
+  /* Set by the ending. */
+  HRESULT status;
+  const char *bytes; /* borrowed from the engine, or report.data; NULL where size is 0 */
+  size_t size;
+};
+
+/* The table of a manager's calls. Everything is guarded by the manager's lock, but for the functions that take it. */
+struct rsci_calls {
+  rsci_lock *lock;
+  rsca_call **table; /* by id & mask; ids skip places that are taken */
+  size_t mask;       /* table size - 1; only valid with a table */
+  uint64_t last_id;
+  size_t live;  /* accepted and not yet ended */
+  size_t kept;  /* calls handed out and not yet given back, and other keepers */
+  size_t bytes; /* arguments of live calls */
+  uint64_t accepted, ended, failed_callbacks;
+  rsca_call *free;
+  /* Both without the lock: the last live call has ended; nothing is kept any more, free it all. */
+  void (*quiet)(rsci_calls *calls);
+  void (*gone)(rsci_calls *calls);
+};
+
+/* Kept once, by the caller. */
+void rsci_calls_init(rsci_calls *calls, rsci_lock *lock, void (*quiet)(rsci_calls *calls),
+                     void (*gone)(rsci_calls *calls));
+void rsci_calls_fini(rsci_calls *calls);
+
+/* Keeps all this alive, beside the calls. Lock held. */
+void rsci_calls_keep(rsci_calls *calls);
+/* May call gone. No lock held. */
+void rsci_calls_unkeep(rsci_calls *calls);
+
+/* Lock held. A call of `action`, queued but not posted yet; NULL: out of memory. `big_args` is the caller's malloc of
+ * the arguments and their NUL where they are larger than RSCI_ARGS_KEPT, taken over on success. */
+#define RSCI_ARGS_KEPT ((size_t)1024)
+rsca_call *rsci_calls_accept(rsci_calls *calls, rsci_action *action, const char *args, size_t args_size,
+                             char *big_args, const rsci_sink *sink);
+
+/* Lock held. The call with that id that has not ended, or NULL. */
+rsca_call *rsci_calls_find(const rsci_calls *calls, uint64_t id);
+
+/* Holds its sink and posts an accepted call to its engine. False: the engine has closed, and the call was taken back as if it never was;
+ * its callback is not held any more and will not be called. No lock held. */
+bool rsci_call_post(rsca_call *call);
+
+/* Lock held, and the call has not ended. Marks it as one that should stop, for the reason `why` (constant), and holds
+ * it for the cancel task. False: it was marked before. */
+bool rsci_call_mark_cancelled(rsca_call *call, const char *why);
+
+/* After a mark, without the lock: has its engine act on it. `here`: at once, on this thread, which may step. */
+void rsci_call_act_on_cancel(rsca_call *call, bool here);
+
+/* Moves queued to running. False: it has ended meanwhile; the engine's hold is given back. */
+bool rsci_call_begin(rsca_call *call);
+
+/* Ends the call, if nobody has, and gives back the engine's hold: the call is not the engine's to read any more.
+ * `bytes` is Borrowed for the call. */
+void rsci_call_finish(rsca_call *call, HRESULT status, const void *bytes, size_t size);
+
+/* Ends a running call as cancelled, if nobody has; the engine keeps its hold. */
+void rsci_call_end_cancelled(rsca_call *call);
+
+/* For sinks. No lock held. */
+
+/* Copies call->bytes, so that they outlive the ending. False: out of memory; status and bytes say so instead. */
+bool rsci_call_keep_bytes(rsca_call *call);
+
+/* The call counts as ended from here on: its place in the queue is free. Before the callback is called. */
+void rsci_call_leave(rsca_call *call);
+
+/* What the callback returned. */
+void rsci_call_count_answer(rsca_call *call, HRESULT answer);
+
+/* The callback has been told: gives back the ending's hold. */
+void rsci_call_delivered(rsca_call *call);
+
+/* The two sinks of the C and C++ world. */
+extern const rsci_sink_ops rsci_function_sink;  /* fn, object: user */
+extern const rsci_sink_ops rsci_callback_sink;  /* object: ICustomActionResultCallback */
+
+#endif

@@ -1,0 +1,62 @@
+/*
+ * The engine seam: what core knows of those who run actions. Plain C functions are one engine, a Lua state is another.
+ *
+ * Provides: rsci_engine
+ * Uses:     runner
+ * Threads:  hold, release, post: any
+ */
+#ifndef RSCI_ENGINE_H
+#define RSCI_ENGINE_H
+
+#include <stdbool.h>
+
+#include "refs.h"
+#include "runner.h"
+#include "thread.h"
+
+typedef struct rsci_engine rsci_engine;
+struct rsci_action;
+struct rsca_call;
+
+typedef struct rsci_engine_ops {
+  /* Takes and runs tasks with rsci_runner_next until that returns NULL. Thread that steps. */
+  void (*turn)(rsci_engine *engine, rsci_runner *runner);
+  /* Begins a call and takes over its hold: rsci_call_finish, now or later, gives it back. Thread that steps. */
+  void (*start)(rsci_engine *engine, struct rsca_call *call);
+  /* A started call should stop: see rsci_call_cancelled. Thread that steps. */
+  void (*cancel)(rsci_engine *engine, struct rsca_call *call);
+  /* Nobody can call this action any more. Any thread; the engine is held until it returns. */
+  void (*forget)(rsci_engine *engine, struct rsci_action *action);
+  /* The last reference is gone: free it. Any thread. */
+  void (*destroy)(rsci_engine *engine);
+} rsci_engine_ops;
+
+/* Embedded at the start of what an engine is made of. */
+struct rsci_engine {
+  const rsci_engine_ops *ops;
+  rsci_refs refs;
+  rsci_runner *runner; /* held */
+  rsci_lock lock;      /* Protects `closed` against a post under way */
+  bool closed;
+};
+
+/* False: out of memory, and nothing is held. Holds `runner`. */
+bool rsci_engine_init(rsci_engine *engine, const rsci_engine_ops *ops, rsci_runner *runner);
+/* For destroy: gives back what init took. */
+void rsci_engine_fini(rsci_engine *engine);
+
+void rsci_engine_hold(rsci_engine *engine);
+void rsci_engine_release(rsci_engine *engine);
+
+/* Posts a task from any thread. False: the engine has closed, and the task is the caller's again. */
+bool rsci_engine_post(rsci_engine *engine, rsci_task *task);
+
+/* The same on the engine's own thread, without a lock. */
+bool rsci_engine_post_here(rsci_engine *engine, rsci_task *task);
+
+bool rsci_engine_is_closed(rsci_engine *engine);
+
+/* From here on nothing runs on it: posts are refused, and tasks that wait are dropped. Idempotent. Its own thread. */
+void rsci_engine_close(rsci_engine *engine);
+
+#endif

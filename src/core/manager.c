@@ -1,0 +1,546 @@
+#include "manager.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "custom_actions.h"
+#include "text.h"
+
+static const char shutdown_text[] = "the manager was shut down";
+
+static void calls_quiet(rsci_calls *calls);
+static void calls_gone(rsci_calls *calls);
+static const rsci_task_ops shutdown_ops, drained_ops;
+
+static rsca_manager *manager_of_calls(rsci_calls *calls) {
+  return (rsca_manager *)((char *)calls - offsetof(rsca_manager, calls));
+}
+
+/* ---- Lifetime ---- */
+
+HRESULT rsci_manager_create(rsci_runner *runner, const rsca_config *config, rsca_manager **out) {
+  *out = NULL;
+  rsca_manager *manager = calloc(1, sizeof *manager);
+  if (!manager)
+    return E_OUTOFMEMORY;
+  if (!rsci_lock_init(&manager->lock))
+    goto fail;
+  if (!rsci_lock_init(&manager->watches_lock))
+    goto fail_lock;
+  manager->native = rsci_native_create(runner);
+  if (!manager->native)
+    goto fail_watches_lock;
+  rsci_refs_init(&manager->refs);
+  manager->custom_actions.lpVtbl = &rsci_custom_actions_vtbl;
+  if (config)
+    manager->config = *config;
+  if (manager->config.queue_limit == 0)
+    manager->config.queue_limit = 4096;
+  if (manager->config.queue_bytes == 0)
+    manager->config.queue_bytes = (size_t)64 << 20;
+  if (manager->config.drain_ms == 0)
+    manager->config.drain_ms = 5000;
+  rsci_runner_hold(runner);
+  manager->runner = runner;
+  rsci_calls_init(&manager->calls, &manager->lock, calls_quiet, calls_gone);
+  *out = manager;
+  return S_OK;
+
+fail_watches_lock:
+  rsci_lock_fini(&manager->watches_lock);
+fail_lock:
+  rsci_lock_fini(&manager->lock);
+fail:
+  free(manager);
+  return E_OUTOFMEMORY;
+}
+
+HRESULT rsca_manager_create(const rsca_config *config, rsca_manager **out) {
+  if (!out)
+    return E_INVALIDARG;
+  *out = NULL;
+  rsci_runner *runner = rsci_runner_create();
+  if (!runner)
+    return E_OUTOFMEMORY;
+  HRESULT status = rsci_manager_create(runner, config, out);
+  rsci_runner_release(runner);
+  return status;
+}
+
+/* Nothing refers to it any more, and no call is left. */
+static void calls_gone(rsci_calls *calls) {
+  rsca_manager *manager = manager_of_calls(calls);
+  rsci_calls_fini(calls);
+  rsci_engine_release(manager->native);
+  rsci_runner_release(manager->runner);
+  rsci_lock_fini(&manager->watches_lock);
+  rsci_lock_fini(&manager->lock);
+  free(manager);
+}
+
+static void forget_all(rsci_action *action, rsca_manager *manager) {
+  while (action) {
+    rsci_action *next = action->next;
+    rsci_manager_drop_action(manager, action);
+    action = next;
+  }
+}
+
+static bool cut_here(rsca_manager *manager);
+
+/* Nobody has a reference any more: what is in flight ends, and then calls_gone frees. */
+static void retire(rsca_manager *manager) {
+  rsci_lock_take(&manager->lock);
+  rsci_action *actions = rsci_registry_take_all(&manager->registry);
+  rsci_registry_fini(&manager->registry);
+  rsci_lock_leave(&manager->lock);
+  forget_all(actions, manager);
+  if (!cut_here(manager))
+    rsci_manager_cut_later(manager);
+  rsci_calls_unkeep(&manager->calls);
+}
+
+static void tell_watches(rsca_manager *manager) {
+  rsci_lock_take(&manager->watches_lock);
+  for (rsci_watch *watch = manager->watches; watch; watch = watch->next)
+    watch->changed(watch);
+  rsci_lock_leave(&manager->watches_lock);
+}
+
+static void keep(rsca_manager *manager) {
+  rsci_lock_take(&manager->lock);
+  rsci_calls_keep(&manager->calls);
+  rsci_lock_leave(&manager->lock);
+}
+
+ULONG rsca_manager_add_ref(rsca_manager *manager) {
+  return rsci_refs_add(&manager->refs);
+}
+
+ULONG rsca_manager_release(rsca_manager *manager) {
+  /* Kept for as long as this takes: with the reference gone, another thread may give back the last one. */
+  keep(manager);
+  uint32_t count = rsci_refs_drop(&manager->refs);
+  if (count == 0)
+    retire(manager);
+  else
+    tell_watches(manager);
+  rsci_calls_unkeep(&manager->calls);
+  return count;
+}
+
+void rsci_manager_watch(rsca_manager *manager, rsci_watch *watch) {
+  rsci_lock_take(&manager->watches_lock);
+  watch->next = manager->watches;
+  manager->watches = watch;
+  rsci_lock_leave(&manager->watches_lock);
+}
+
+void rsci_manager_unwatch(rsca_manager *manager, rsci_watch *watch) {
+  rsci_lock_take(&manager->watches_lock);
+  rsci_watch **place = &manager->watches;
+  while (*place != watch)
+    place = &(*place)->next;
+  *place = watch->next;
+  rsci_lock_leave(&manager->watches_lock);
+}
+
+static void calls_quiet(rsci_calls *calls) {
+  rsca_manager *manager = manager_of_calls(calls);
+  tell_watches(manager);
+}
+
+/* ---- Actions ---- */
+
+/* Called without the lock: gives back one reference. */
+void rsci_manager_drop_action(rsca_manager *manager, rsci_action *action) {
+  rsci_lock_take(&manager->lock);
+  bool forgotten = --action->refs == 0;
+  rsci_lock_leave(&manager->lock);
+  if (forgotten)
+    rsci_action_forget(action);
+}
+
+rsci_action *rsci_manager_find(rsca_manager *manager, const char *name, size_t size) {
+  rsci_lock_take(&manager->lock);
+  rsci_action *action = rsci_registry_find(&manager->registry, name, size);
+  if (action)
+    action->refs++;
+  rsci_lock_leave(&manager->lock);
+  return action;
+}
+
+HRESULT rsci_manager_put(rsca_manager *manager, rsci_action *action, const rsci_action *expected) {
+  HRESULT status = S_OK;
+  rsci_action *replaced = NULL;
+  rsci_lock_take(&manager->lock);
+  if (manager->state != RSCI_OPEN)
+    status = RSCA_E_SHUTDOWN_IN_PROGRESS;
+  else if (rsci_registry_find(&manager->registry, action->name, action->name_size) != expected)
+    status = RSCA_E_ALREADY_EXISTS;
+  else if (!rsci_registry_reserve(&manager->registry))
+    status = E_OUTOFMEMORY;
+  if (SUCCEEDED(status)) {
+    replaced = rsci_registry_take(&manager->registry, action->name, action->name_size);
+    rsci_registry_put(&manager->registry, action);
+  }
+  rsci_lock_leave(&manager->lock);
+  if (replaced)
+    rsci_manager_drop_action(manager, replaced);
+  return status;
+}
+
+HRESULT rsci_manager_take(rsca_manager *manager, const char *name, size_t size) {
+  rsci_lock_take(&manager->lock);
+  rsci_action *action = rsci_registry_take(&manager->registry, name, size);
+  rsci_lock_leave(&manager->lock);
+  if (!action)
+    return RSCA_E_NOT_FOUND;
+  rsci_manager_drop_action(manager, action);
+  return S_OK;
+}
+
+HRESULT rsca_manager_register(rsca_manager *manager, const char *name, const char *help, rsca_action_fn fn, void *user,
+                              void (*free_user)(void *user)) {
+  if (!manager || !name || !*name || !fn)
+    return E_INVALIDARG;
+  if (!help)
+    help = "";
+  if (!rsci_utf8_valid(name, strlen(name)) || !rsci_utf8_valid(help, strlen(help)))
+    return RSCA_E_NO_UNICODE_TRANSLATION;
+  rsci_action *action = rsci_native_action(manager->native, name, help, fn, user, free_user);
+  if (!action)
+    return E_OUTOFMEMORY;
+  HRESULT status;
+  do {
+    rsci_action *expected = rsci_manager_find(manager, name, action->name_size);
+    status = rsci_manager_put(manager, action, expected);
+    if (expected)
+      rsci_manager_drop_action(manager, expected);
+  } while (status == RSCA_E_ALREADY_EXISTS); /* another thread was faster */
+  if (FAILED(status))
+    rsci_native_action_free(action);
+  return status;
+}
+
+HRESULT rsca_manager_unregister(rsca_manager *manager, const char *name) {
+  if (!manager || !name || !*name)
+    return E_INVALIDARG;
+  return rsci_manager_take(manager, name, strlen(name));
+}
+
+static int by_name(const void *left, const void *right) {
+  rsci_action *const *a = left, *const *b = right;
+  return strcmp((*a)->name, (*b)->name);
+}
+
+HRESULT rsca_manager_list(rsca_manager *manager, void (*visit)(void *user, const rsca_action_info *action),
+                          void *user) {
+  if (!manager || !visit)
+    return E_INVALIDARG;
+  rsci_lock_take(&manager->lock);
+  size_t count = manager->registry.count;
+  rsci_action **actions = malloc((count + 1) * sizeof *actions);
+  if (actions) {
+    rsci_registry_copy(&manager->registry, actions);
+    for (size_t i = 0; i < count; i++)
+      actions[i]->refs++;
+  }
+  rsci_lock_leave(&manager->lock);
+  if (!actions)
+    return E_OUTOFMEMORY;
+  qsort(actions, count, sizeof *actions, by_name);
+  for (size_t i = 0; i < count; i++) {
+    const rsca_action_info info = {.name = actions[i]->name, .help = actions[i]->help, .place = actions[i]->place};
+    visit(user, &info);
+    rsci_manager_drop_action(manager, actions[i]);
+  }
+  free(actions);
+  return S_OK;
+}
+
+/* ---- Calls ---- */
+
+HRESULT rsci_manager_run(rsca_manager *manager, const char *name, size_t name_size, const char *args, size_t args_size,
+                         const rsci_sink *sink, uint64_t *id) {
+  if (id)
+    *id = 0;
+  char *big_args = NULL;
+  if (args_size > RSCI_ARGS_KEPT) {
+    if (args_size == SIZE_MAX || !(big_args = malloc(args_size + 1)))
+      return E_OUTOFMEMORY;
+    memcpy(big_args, args, args_size);
+    big_args[args_size] = '\0';
+  }
+  HRESULT status = S_OK;
+  rsca_call *call = NULL;
+  rsci_lock_take(&manager->lock);
+  rsci_action *action = rsci_registry_find(&manager->registry, name, name_size);
+  if (action && rsci_engine_is_closed(action->engine))
+    status = RPC_E_DISCONNECTED;
+  else if (manager->state != RSCI_OPEN)
+    status = RSCA_E_SHUTDOWN_IN_PROGRESS;
+  else if (!action)
+    status = RSCA_E_NOT_FOUND;
+  else if (manager->calls.live >= manager->config.queue_limit ||
+           args_size > manager->config.queue_bytes - manager->calls.bytes)
+    status = RSCA_E_BUSY;
+  else if (!(call = rsci_calls_accept(&manager->calls, action, args, args_size, big_args, sink)))
+    status = E_OUTOFMEMORY;
+  uint64_t accepted_id = call ? call->id : 0;
+  rsci_lock_leave(&manager->lock);
+  if (FAILED(status)) {
+    free(big_args);
+    return status;
+  }
+  if (!rsci_call_post(call))
+    return RPC_E_DISCONNECTED;
+  /* The call may have ended by now, on another thread. */
+  if (id)
+    *id = accepted_id;
+  return S_OK;
+}
+
+HRESULT rsca_manager_run(rsca_manager *manager, const char *name, const char *args, rsca_result_fn fn, void *user,
+                         uint64_t *id) {
+  if (id)
+    *id = 0;
+  if (!manager || !name || !*name || !fn)
+    return E_INVALIDARG;
+  if (!args)
+    args = "";
+  size_t name_size = strlen(name), args_size = strlen(args);
+  if (!rsci_utf8_valid(name, name_size) || !rsci_utf8_valid(args, args_size))
+    return RSCA_E_NO_UNICODE_TRANSLATION;
+  const rsci_sink sink = {.ops = &rsci_function_sink, .object = user, .fn = fn};
+  return rsci_manager_run(manager, name, name_size, args, args_size, &sink, id);
+}
+
+HRESULT rsca_manager_cancel(rsca_manager *manager, uint64_t id, unsigned grace_ms) {
+  (void)grace_ms;
+  if (!manager)
+    return E_INVALIDARG;
+  rsci_lock_take(&manager->lock);
+  rsca_call *call = rsci_calls_find(&manager->calls, id);
+  bool marked = call && rsci_call_mark_cancelled(call, "cancelled");
+  rsci_lock_leave(&manager->lock);
+  if (marked)
+    rsci_call_act_on_cancel(call, false);
+  return call ? S_OK : RSCA_E_NOT_FOUND;
+}
+
+size_t rsci_manager_live(rsca_manager *manager) {
+  rsci_lock_take(&manager->lock);
+  size_t live = manager->calls.live;
+  rsci_lock_leave(&manager->lock);
+  return live;
+}
+
+void rsca_manager_get_stats(rsca_manager *manager, rsca_manager_stats *stats) {
+  rsci_lock_take(&manager->lock);
+  *stats = (rsca_manager_stats){
+      .accepted = manager->calls.accepted,
+      .ended = manager->calls.ended,
+      .failed_callback = manager->calls.failed_callbacks,
+      .actions = manager->registry.count,
+      .queued_bytes = manager->calls.bytes,
+  };
+  rsci_lock_leave(&manager->lock);
+}
+
+/* ---- Shutdown ---- */
+
+/* Lock held: a live call that was not told to stop yet, now marked; NULL: there is none. `*place` is where to go on. */
+static rsca_call *mark_next(rsca_manager *manager, size_t *place) {
+  rsci_calls *calls = &manager->calls;
+  for (; calls->table && *place <= calls->mask; ++*place) {
+    rsca_call *call = calls->table[*place];
+    if (call && rsci_call_mark_cancelled(call, shutdown_text))
+      return call;
+  }
+  return NULL;
+}
+
+/* Refuses new calls and tells every live one to stop: those of this runner at once if `here`, the others on theirs. */
+static void cut(rsca_manager *manager, bool here) {
+  size_t place = 0;
+  rsca_call *call;
+  do {
+    rsci_lock_take(&manager->lock);
+    manager->state = RSCI_DOWN;
+    call = mark_next(manager, &place);
+    rsci_lock_leave(&manager->lock);
+    if (call)
+      rsci_call_act_on_cancel(call, here && call->action->engine->runner == manager->runner);
+  } while (call);
+}
+
+static void clear_drain_alarm(rsca_manager *manager) {
+  if (manager->drain_alarm.timer.place == 0)
+    return;
+  rsci_runner_clear_alarm(manager->runner, &manager->drain_alarm);
+  rsci_calls_unkeep(&manager->calls); /* what the alarm kept; the caller keeps too */
+}
+
+/* On the thread that steps, outside a step: cuts at once. False: this is not it. The manager is kept by the caller. */
+static bool cut_here(rsca_manager *manager) {
+  if (!rsci_runner_may_step(manager->runner))
+    return false;
+  clear_drain_alarm(manager);
+  cut(manager, true);
+  return true;
+}
+
+/* The time for a drain is over. */
+static void drained_run(rsci_task *task) {
+  rsca_manager *manager = (rsca_manager *)((char *)task - offsetof(rsca_manager, drain_task));
+  cut(manager, true);
+  rsci_calls_unkeep(&manager->calls);
+}
+
+static const rsci_task_ops drained_ops = {drained_run, drained_run};
+
+static void start_drain(rsca_manager *manager) {
+  if (manager->drain_alarm.timer.place > 0)
+    return;
+  manager->drain_task.ops = &drained_ops;
+  manager->drain_task.engine = manager->native;
+  manager->drain_alarm.task = &manager->drain_task;
+  uint64_t due_ns = rsci_now_ns() + manager->config.drain_ms * RSCI_NS_PER_MS;
+  if (rsci_runner_set_alarm(manager->runner, &manager->drain_alarm, due_ns))
+    keep(manager);
+  else
+    cut(manager, true); /* no memory for patience */
+}
+
+static void shutdown_run(rsci_task *task) {
+  rsca_manager *manager = (rsca_manager *)((char *)task - offsetof(rsca_manager, shutdown_task));
+  rsci_lock_take(&manager->lock);
+  manager->shutdown_posted = false;
+  bool down = manager->state == RSCI_DOWN;
+  rsci_lock_leave(&manager->lock);
+  if (down) {
+    clear_drain_alarm(manager);
+    cut(manager, true);
+  } else {
+    start_drain(manager);
+  }
+  rsci_calls_unkeep(&manager->calls);
+}
+
+static const rsci_task_ops shutdown_ops = {shutdown_run, shutdown_run};
+
+static void refuse_calls(rsca_manager *manager, bool immediate) {
+  rsci_lock_take(&manager->lock);
+  if (immediate)
+    manager->state = RSCI_DOWN;
+  else if (manager->state == RSCI_OPEN)
+    manager->state = RSCI_DRAINING;
+  rsci_lock_leave(&manager->lock);
+}
+
+/* Has a following step do what the state says. */
+static void post_shutdown(rsca_manager *manager) {
+  rsci_lock_take(&manager->lock);
+  bool post = !manager->shutdown_posted;
+  if (post) {
+    manager->shutdown_posted = true;
+    rsci_calls_keep(&manager->calls);
+  }
+  rsci_lock_leave(&manager->lock);
+  if (!post)
+    return;
+  manager->shutdown_task.ops = &shutdown_ops;
+  rsci_runner *runner = manager->runner; /* the caller keeps the manager, which holds it */
+  /* Never refused: the native engine does not close while the manager is kept. */
+  (void)rsci_engine_post(manager->native, &manager->shutdown_task);
+  /* The Lua state that lived here may have closed meanwhile: then nobody else will step for a manager without an
+   * owner. */
+  if (rsci_refs_count(&manager->refs) == 0) {
+    size_t ran = 1;
+    while (rsci_runner_may_step(runner) && ran > 0)
+      (void)rsci_runner_step(runner, 0, &ran);
+  }
+}
+
+void rsci_manager_cut_later(rsca_manager *manager) {
+  refuse_calls(manager, true);
+  post_shutdown(manager);
+}
+
+/* Steps until nothing is in flight, or the time is over: then cuts. */
+static void drain_here(rsca_manager *manager) {
+  uint64_t due_ns = rsci_now_ns() + manager->config.drain_ms * RSCI_NS_PER_MS;
+  while (rsci_manager_live(manager) > 0) {
+    uint64_t now_ns = rsci_now_ns();
+    if (now_ns >= due_ns) {
+      (void)cut_here(manager);
+      break;
+    }
+    size_t ran;
+    if (!rsci_runner_step(manager->runner, 0, &ran))
+      break;
+    if (ran == 0 && rsci_manager_live(manager) > 0)
+      (void)rsci_runner_wait(manager->runner, due_ns - now_ns);
+  }
+}
+
+HRESULT rsca_manager_shutdown(rsca_manager *manager, bool immediate) {
+  if (!manager)
+    return E_INVALIDARG;
+  keep(manager);
+  refuse_calls(manager, immediate);
+  if (!rsci_runner_may_step(manager->runner))
+    post_shutdown(manager);
+  else if (immediate)
+    (void)cut_here(manager);
+  else
+    drain_here(manager);
+  HRESULT status = rsci_manager_live(manager) > 0 ? S_FALSE : S_OK;
+  rsci_calls_unkeep(&manager->calls);
+  return status;
+}
+
+/* ---- Stepping ---- */
+
+int rsca_manager_fd(rsca_manager *manager) {
+  return rsci_runner_fd(manager->runner);
+}
+
+int rsca_manager_timeout_ms(rsca_manager *manager) {
+  uint64_t timeout_ns = rsci_runner_timeout_ns(manager->runner);
+  if (timeout_ns == UINT64_MAX)
+    return -1;
+  uint64_t ms = timeout_ns / RSCI_NS_PER_MS + (timeout_ns % RSCI_NS_PER_MS != 0);
+  return ms > INT_MAX ? INT_MAX : (int)ms;
+}
+
+HRESULT rsca_manager_step(rsca_manager *manager, unsigned budget) {
+  if (!manager)
+    return E_INVALIDARG;
+  size_t ran;
+  keep(manager);
+  bool stepped = rsci_runner_step(manager->runner, budget, &ran);
+  bool some = ran > 0;
+  /* A callback may have given back the last reference: this is the last chance to end what is in flight. */
+  while (stepped && ran > 0 && rsci_refs_count(&manager->refs) == 0)
+    stepped = rsci_runner_step(manager->runner, 0, &ran);
+  rsci_calls_unkeep(&manager->calls);
+  if (!stepped && !some)
+    return RSCA_E_POSSIBLE_DEADLOCK;
+  return some ? S_OK : S_FALSE;
+}
+
+/* ---- Interfaces ---- */
+
+IPmCustomActions *rsca_manager_custom_actions(rsca_manager *manager) {
+  (void)rsca_manager_add_ref(manager);
+  return &manager->custom_actions;
+}
+
+rsca_manager *rsci_manager_of_custom_actions(IPmCustomActions *actions) {
+  if (actions->lpVtbl != &rsci_custom_actions_vtbl)
+    return NULL;
+  return (rsca_manager *)((char *)actions - offsetof(rsca_manager, custom_actions));
+}

@@ -1,0 +1,76 @@
+/*
+ * The manager, as the engines see it; the host's side is in rsca/manager.h.
+ *
+ * Provides: rsci_manager_*
+ * Uses:     call, native
+ * Threads:  as each says
+ */
+#ifndef RSCI_MANAGER_H
+#define RSCI_MANAGER_H
+
+#include <rsca/manager.h>
+
+#include "call.h"
+#include "native.h"
+#include "registry.h"
+#include "runner.h"
+
+/* Told when something outside may have stopped needing the manager: a reference was given back, or the last call in
+ * flight has ended. Lives until rsci_manager_unwatch. */
+typedef struct rsci_watch {
+  struct rsci_watch *next;
+  void (*changed)(struct rsci_watch *watch); /* any thread, with the watches' lock held: may only post */
+} rsci_watch;
+
+struct rsca_manager {
+  rsci_refs refs;
+  IPmCustomActions custom_actions; /* its interface: shares the count */
+  rsca_config config;              /* no zeros left */
+  rsci_runner *runner;             /* held */
+  rsci_engine *native;             /* held */
+
+  rsci_lock lock; /* Protects what follows; nothing else is locked inside it */
+  rsci_registry registry;
+  rsci_calls calls;
+  enum { RSCI_OPEN, RSCI_DRAINING, RSCI_DOWN } state;
+  bool shutdown_posted;
+
+  rsci_task shutdown_task; /* does what the state says, on the thread that steps */
+  rsci_task drain_task;    /* the end of a drain's time */
+  rsci_alarm drain_alarm;  /* thread that steps; keeps the manager while it is set */
+
+  rsci_lock watches_lock; /* Protects the list; taken alone */
+  rsci_watch *watches;
+};
+
+/* Like rsca_manager_create, on a runner that others use too. Holds `runner`. */
+HRESULT rsci_manager_create(rsci_runner *runner, const rsca_config *config, rsca_manager **out);
+
+/* Registers `action`, in place of `expected` (NULL: the name is free). Takes over the reference on S_OK.
+ * RSCA_E_ALREADY_EXISTS: another one is there; RSCA_E_SHUTDOWN_IN_PROGRESS, E_OUTOFMEMORY. */
+HRESULT rsci_manager_put(rsca_manager *manager, rsci_action *action, const rsci_action *expected);
+
+/* The action of that name, with a reference for rsci_manager_drop_action; NULL: none. */
+rsci_action *rsci_manager_find(rsca_manager *manager, const char *name, size_t size);
+void rsci_manager_drop_action(rsca_manager *manager, rsci_action *action);
+
+/* rsca_manager_unregister with a length. */
+HRESULT rsci_manager_take(rsca_manager *manager, const char *name, size_t size);
+
+/* Accepts and posts a call. Both texts are well-formed UTF-8. */
+HRESULT rsci_manager_run(rsca_manager *manager, const char *name, size_t name_size, const char *args, size_t args_size,
+                         const rsci_sink *sink, uint64_t *id);
+
+/* Shutdown(TRUE) that ends no call on this stack: for finalizers. The manager has a reference. */
+void rsci_manager_cut_later(rsca_manager *manager);
+
+/* Calls accepted and not yet ended. */
+size_t rsci_manager_live(rsca_manager *manager);
+
+void rsci_manager_watch(rsca_manager *manager, rsci_watch *watch);
+void rsci_manager_unwatch(rsca_manager *manager, rsci_watch *watch);
+
+/* The manager whose interface this is, or NULL where it is somebody else's. */
+rsca_manager *rsci_manager_of_custom_actions(IPmCustomActions *actions);
+
+#endif

@@ -1,0 +1,115 @@
+#include "native.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "call.h"
+
+typedef struct function {
+  rsca_action_fn fn;
+  void *user;
+  void (*free_user)(void *user);
+} function;
+
+static void native_turn(rsci_engine *engine, rsci_runner *runner) {
+  rsci_task *task;
+  while ((task = rsci_runner_next(runner, engine)) != NULL)
+    task->ops->run(task);
+}
+
+static void finish_reported(rsca_call *call, HRESULT status) {
+  rsci_call_finish(call, status, call->report.data, call->report.size);
+}
+
+static void native_start(rsci_engine *engine, rsca_call *call) {
+  (void)engine;
+  function *action = call->action->data;
+  HRESULT status = action->fn(action->user, call, call->args.data, call->args.size);
+  /* After E_PENDING the call belongs to whoever will finish it, and may be gone already. */
+  if (status != E_PENDING)
+    finish_reported(call, status);
+}
+
+static void native_cancel(rsci_engine *engine, rsca_call *call) {
+  (void)engine;
+  rsci_call_end_cancelled(call);
+}
+
+static void native_forget(rsci_engine *engine, rsci_action *action) {
+  (void)engine;
+  function *gone = action->data;
+  if (gone->free_user)
+    gone->free_user(gone->user);
+  free(gone);
+}
+
+static void native_destroy(rsci_engine *engine) {
+  rsci_engine_fini(engine);
+  free(engine);
+}
+
+static const rsci_engine_ops native_ops = {native_turn, native_start, native_cancel, native_forget, native_destroy};
+
+rsci_engine *rsci_native_create(rsci_runner *runner) {
+  rsci_engine *engine = malloc(sizeof *engine);
+  if (engine && !rsci_engine_init(engine, &native_ops, runner)) {
+    free(engine);
+    engine = NULL;
+  }
+  return engine;
+}
+
+rsci_action *rsci_native_action(rsci_engine *engine, const char *name, const char *help, rsca_action_fn fn, void *user,
+                                void (*free_user)(void *user)) {
+  function *data = malloc(sizeof *data);
+  if (!data)
+    return NULL;
+  *data = (function){fn, user, free_user};
+  rsci_action *action = rsci_action_create(engine, name, help, "[C]");
+  if (!action) {
+    free(data);
+    return NULL;
+  }
+  action->data = data;
+  return action;
+}
+
+void rsci_native_action_free(rsci_action *action) {
+  free(action->data);
+  rsci_action_free(action);
+}
+
+/* Finishing later: the result travels to the engine's thread as the call's own task. */
+
+static rsca_call *call_of_task(rsci_task *task) {
+  return (rsca_call *)((char *)task - offsetof(rsca_call, task));
+}
+
+static void late_run(rsci_task *task) {
+  rsca_call *call = call_of_task(task);
+  finish_reported(call, call->late_status);
+}
+
+static void late_drop(rsci_task *task) {
+  rsca_call *call = call_of_task(task);
+  rsci_call_finish(call, RSCA_E_CANCELLED, NULL, 0);
+}
+
+static const rsci_task_ops late_ops = {late_run, late_drop};
+
+HRESULT rsca_call_finish(rsca_call *call, HRESULT status, const void *bytes, size_t size) {
+  HRESULT kept = S_OK;
+  if (size > 0 && !bytes)
+    kept = E_INVALIDARG;
+  else if (size > UINT32_MAX - call->report.size || !rsci_buffer_append(&call->report, bytes, size))
+    kept = E_OUTOFMEMORY;
+  if (kept != S_OK) {
+    status = kept;
+    call->report.size = 0;
+  }
+  call->late_status = status == E_PENDING ? E_FAIL : status;
+  call->task.ops = &late_ops;
+  if (!rsci_engine_post(call->action->engine, &call->task))
+    late_drop(&call->task);
+  return kept;
+}

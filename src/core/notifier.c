@@ -1,0 +1,89 @@
+#include "notifier.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdint.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "thread.h"
+
+void rsci_notifier_init(rsci_notifier *notifier) {
+  atomic_init(&notifier->fd, -1);
+  atomic_init(&notifier->watched, false);
+  atomic_init(&notifier->waiting, false);
+  atomic_init(&notifier->raised, false);
+}
+
+void rsci_notifier_fini(rsci_notifier *notifier) {
+  int fd = atomic_exchange(&notifier->fd, -1);
+  if (fd >= 0)
+    (void)close(fd);
+}
+
+static int open_fd(rsci_notifier *notifier) {
+  int fd = atomic_load(&notifier->fd);
+  if (fd < 0) {
+    fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    atomic_store(&notifier->fd, fd);
+  }
+  return fd;
+}
+
+int rsci_notifier_watch(rsci_notifier *notifier, bool pending) {
+  int fd = open_fd(notifier);
+  if (fd >= 0) {
+    atomic_store(&notifier->watched, true);
+    if (pending)
+      rsci_notifier_raise(notifier);
+  }
+  return fd;
+}
+
+void rsci_notifier_raise(rsci_notifier *notifier) {
+  if (!atomic_load(&notifier->watched) && !atomic_load(&notifier->waiting))
+    return;
+  if (!atomic_exchange(&notifier->raised, true)) {
+    const uint64_t one = 1;
+    /* A counter that is full is readable as well, so the result does not matter. */
+    ssize_t written = write(atomic_load(&notifier->fd), &one, sizeof one);
+    (void)written;
+  }
+}
+
+void rsci_notifier_clear(rsci_notifier *notifier) {
+  if (!atomic_load_explicit(&notifier->raised, memory_order_relaxed))
+    return;
+  /* Read first, then lower the flag: a raise in between skips its write, but what it announces was published before
+   * and is found by the look that follows. The other order could swallow a write and leave the flag up for ever. */
+  uint64_t count;
+  ssize_t got = read(atomic_load(&notifier->fd), &count, sizeof count);
+  (void)got;
+  atomic_store(&notifier->raised, false);
+}
+
+bool rsci_notifier_prepare(rsci_notifier *notifier) {
+  if (open_fd(notifier) < 0)
+    return false;
+  atomic_store(&notifier->waiting, true);
+  return true;
+}
+
+void rsci_notifier_abandon(rsci_notifier *notifier) {
+  atomic_store(&notifier->waiting, false);
+}
+
+bool rsci_notifier_wait(rsci_notifier *notifier, uint64_t timeout_ns) {
+  struct pollfd watched = {.fd = atomic_load(&notifier->fd), .events = POLLIN, .revents = 0};
+  int timeout_ms = -1;
+  if (timeout_ns != UINT64_MAX) {
+    /* Rounded up: waking early would only make the caller wait again. */
+    uint64_t ms = timeout_ns / RSCI_NS_PER_MS + (timeout_ns % RSCI_NS_PER_MS != 0);
+    timeout_ms = ms > INT_MAX ? INT_MAX : (int)ms;
+  }
+  int ready = poll(&watched, 1, timeout_ms);
+  bool interrupted = ready < 0 && errno == EINTR;
+  atomic_store(&notifier->waiting, false);
+  return !interrupted;
+}

@@ -1,0 +1,126 @@
+#include "registry.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Eight bytes a round; names are short, and a table of them is not a target worth attacking: who registers names runs
+ * code here anyway. */
+static uint64_t hash_name(const char *name, size_t size) {
+  uint64_t hash = size * UINT64_C(0x9E3779B97F4A7C15);
+  while (size > 0) {
+    uint64_t word = 0;
+    size_t taken = size < sizeof word ? size : sizeof word;
+    if (taken == sizeof word)
+      memcpy(&word, name, sizeof word);
+    else
+      memcpy(&word, name, taken);
+    hash = (hash ^ word) * UINT64_C(0xD6E8FEB86659FD93);
+    hash ^= hash >> 32;
+    name += taken;
+    size -= taken;
+  }
+  return hash;
+}
+
+static char *append(char *at, const char *text, size_t size) {
+  memcpy(at, text, size);
+  return at + size;
+}
+
+rsci_action *rsci_action_create(rsci_engine *engine, const char *name, const char *help, const char *place) {
+  size_t name_size = strlen(name) + 1, help_size = strlen(help) + 1, place_size = strlen(place) + 1;
+  rsci_action *action = malloc(sizeof *action + name_size + help_size + place_size);
+  if (!action)
+    return NULL;
+  *action = (rsci_action){.hash = hash_name(name, name_size - 1), .refs = 1, .engine = engine};
+  action->name_size = name_size - 1;
+  char *end = append(action->name, name, name_size);
+  action->help = end;
+  end = append(end, help, help_size);
+  action->place = end;
+  (void)append(end, place, place_size);
+  rsci_engine_hold(engine);
+  return action;
+}
+
+void rsci_action_free(rsci_action *action) {
+  rsci_engine_release(action->engine);
+  free(action);
+}
+
+void rsci_action_forget(rsci_action *action) {
+  action->engine->ops->forget(action->engine, action);
+  rsci_action_free(action);
+}
+
+static rsci_action **place_of(const rsci_registry *registry, const char *name, size_t size) {
+  uint64_t hash = hash_name(name, size);
+  rsci_action **place = &registry->buckets[hash & (registry->bucket_count - 1)];
+  while (*place && ((*place)->hash != hash || (*place)->name_size != size || memcmp((*place)->name, name, size) != 0))
+    place = &(*place)->next;
+  return place;
+}
+
+rsci_action *rsci_registry_find(const rsci_registry *registry, const char *name, size_t size) {
+  return registry->count ? *place_of(registry, name, size) : NULL;
+}
+
+bool rsci_registry_reserve(rsci_registry *registry) {
+  if (registry->count < registry->bucket_count)
+    return true;
+  rsci_registry grown = {.bucket_count = registry->bucket_count ? 2 * registry->bucket_count : 8};
+  grown.buckets = calloc(grown.bucket_count, sizeof *grown.buckets);
+  if (!grown.buckets)
+    return false;
+  for (rsci_action *action = rsci_registry_take_all(registry), *next; action; action = next) {
+    next = action->next;
+    rsci_registry_put(&grown, action);
+  }
+  free(registry->buckets);
+  *registry = grown;
+  return true;
+}
+
+void rsci_registry_put(rsci_registry *registry, rsci_action *action) {
+  rsci_action **bucket = &registry->buckets[action->hash & (registry->bucket_count - 1)];
+  action->next = *bucket;
+  *bucket = action;
+  registry->count++;
+}
+
+rsci_action *rsci_registry_take(rsci_registry *registry, const char *name, size_t size) {
+  if (registry->count == 0)
+    return NULL;
+  rsci_action **place = place_of(registry, name, size);
+  rsci_action *action = *place;
+  if (action) {
+    *place = action->next;
+    registry->count--;
+  }
+  return action;
+}
+
+rsci_action *rsci_registry_take_all(rsci_registry *registry) {
+  rsci_action *all = NULL;
+  for (size_t i = 0; i < registry->bucket_count; i++) {
+    for (rsci_action *action = registry->buckets[i], *next; action; action = next) {
+      next = action->next;
+      action->next = all;
+      all = action;
+    }
+    registry->buckets[i] = NULL;
+  }
+  registry->count = 0;
+  return all;
+}
+
+void rsci_registry_copy(const rsci_registry *registry, rsci_action **out) {
+  for (size_t i = 0; i < registry->bucket_count; i++)
+    for (rsci_action *action = registry->buckets[i]; action; action = action->next)
+      *out++ = action;
+}
+
+void rsci_registry_fini(rsci_registry *registry) {
+  free(registry->buckets);
+  *registry = (rsci_registry){0};
+}

@@ -1,0 +1,110 @@
+/*
+ * A runner: where actions run and handlers are called. Tasks are posted from any thread; one thread at a time steps
+ * them, in turns per engine.
+ *
+ * Provides: rsci_task, rsci_alarm, rsci_runner
+ * Uses:     refs, thread, timers, notifier
+ * Threads:  post, hold, release: any. The others: the thread that steps, as each says.
+ */
+#ifndef RSCI_RUNNER_H
+#define RSCI_RUNNER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "notifier.h"
+#include "refs.h"
+#include "thread.h"
+#include "timers.h"
+
+typedef struct rsci_task rsci_task;
+typedef struct rsci_runner rsci_runner;
+struct rsci_engine;
+
+typedef struct rsci_task_ops {
+  void (*run)(rsci_task *task);  /* on the thread that steps */
+  void (*drop)(rsci_task *task); /* instead of run, when the engine has closed; on any thread */
+} rsci_task_ops;
+
+/* Lives inside what is to be done. Once posted it belongs to the runner until run or drop is called. */
+struct rsci_task {
+  rsci_task *next;
+  const rsci_task_ops *ops;
+  struct rsci_engine *engine; /* whose turn it takes; borrowed */
+};
+
+/* A task that becomes ready at a point in time. */
+typedef struct rsci_alarm {
+  rsci_timer timer;
+  rsci_task *task;
+} rsci_alarm;
+
+typedef struct rsci_queue {
+  rsci_task *head, *tail;
+} rsci_queue;
+
+struct rsci_runner {
+  rsci_refs refs;
+  _Atomic(rsci_task *) inbox; /* newest first; pushed by any thread, taken whole by a step */
+  atomic_bool stepping;
+  rsci_notifier notifier;
+
+  /* Only the thread that steps touches what follows. */
+  rsci_queue ready; /* for the next step */
+  rsci_queue batch; /* of this step */
+  size_t budget;    /* tasks this step may still run */
+  size_t ran;       /* tasks this step has run */
+  rsci_timers timers;
+
+  atomic_bool pinned;         /* a Lua state lives here: only its own thread may step */
+  _Atomic rsci_thread thread; /* where it was last stepped or pinned */
+};
+
+/* Returned (+1), or NULL when out of memory. */
+rsci_runner *rsci_runner_create(void);
+void rsci_runner_hold(rsci_runner *runner);
+void rsci_runner_release(rsci_runner *runner);
+
+/* Posts from any thread; engines guard it against their closing, see rsci_engine_post. */
+void rsci_runner_post(rsci_runner *runner, rsci_task *task);
+
+/* Posts on the thread that steps, or that alone may: no atomic operation. */
+void rsci_runner_post_here(rsci_runner *runner, rsci_task *task);
+
+/* Thread that steps. False: out of memory. */
+bool rsci_runner_set_alarm(rsci_runner *runner, rsci_alarm *alarm, uint64_t due_ns);
+void rsci_runner_clear_alarm(rsci_runner *runner, rsci_alarm *alarm);
+
+/* Runs what is there now, at most `budget` tasks (0: no bound); what they post waits for the next step. `*ran` is
+ * how many were run. False, and nothing done, when the runner is being stepped already. */
+bool rsci_runner_step(rsci_runner *runner, size_t budget, size_t *ran);
+
+/* For an engine's turn: its next task of this step, or NULL when the turn is over. */
+rsci_task *rsci_runner_next(rsci_runner *runner, const struct rsci_engine *engine);
+
+/* Whether a step is on: on this thread's stack, or on another thread. */
+bool rsci_runner_is_stepping(rsci_runner *runner);
+
+/* Whether this thread may step now: no step is on, and no Lua state of another thread lives here. */
+bool rsci_runner_may_step(rsci_runner *runner);
+
+/* Says that a Lua state of this thread lives here, or that it does no more. */
+void rsci_runner_pin(rsci_runner *runner);
+void rsci_runner_unpin(rsci_runner *runner);
+
+/* Nanoseconds until there is something to do: 0 now, UINT64_MAX nothing known. Thread that steps. */
+uint64_t rsci_runner_timeout_ns(rsci_runner *runner);
+
+/* Blocks until there is something to do, a signal handler ran, or `timeout_ns` passed. Thread that steps, outside a
+ * step. False: a signal interrupted it, or there is no descriptor to wait on. */
+bool rsci_runner_wait(rsci_runner *runner, uint64_t timeout_ns);
+
+/* The descriptor for a host to watch, or -1. */
+int rsci_runner_fd(rsci_runner *runner);
+
+/* Drops every task of `engine`, which has closed. Thread that steps. */
+void rsci_runner_flush(rsci_runner *runner, const struct rsci_engine *engine);
+
+#endif

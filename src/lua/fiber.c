@@ -1,0 +1,363 @@
+#include "fiber.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "action.h"
+#include "error.h"
+#include "handler.h"
+#include "request.h"
+
+#if LUA_VERSION_RELEASE_NUM >= 50406
+#define reset_coroutine(co, from) lua_closethread(co, from)
+#else
+#define reset_coroutine(co, from) lua_resetthread(co)
+#endif
+
+static const rsci_task_ops fiber_ops;
+
+/* ---- Life ---- */
+
+rscl_fiber *rscl_fiber_create(rscl_state *state, rscl_fiber_kind kind, rsca_call *call) {
+  lua_State *L = state->turn;
+  rscl_slots_reserve(L, RSCL_TURN_SLOTS, &state->slots);
+  lua_State *co = lua_newthread(L);
+  rscl_fiber *fiber = state->free_fibers;
+  if (fiber)
+    state->free_fibers = fiber->next;
+  else if (!(fiber = malloc(sizeof *fiber)))
+    luaL_error(L, "not enough memory");
+  *fiber = (rscl_fiber){.state = state, .co = co, .kind = kind, .call = call, .next = state->fibers};
+  fiber->task.ops = &fiber_ops;
+  fiber->task.engine = &state->engine;
+  fiber->alarm.task = &fiber->task;
+  fiber->slot = rscl_slots_put(L, RSCL_TURN_SLOTS, &state->slots, fiber);
+  if (state->fibers)
+    state->fibers->previous = fiber;
+  state->fibers = fiber;
+  state->fiber_count++;
+  return fiber;
+}
+
+static void recycle(rscl_fiber *fiber) {
+  fiber->next = fiber->state->free_fibers;
+  fiber->state->free_fibers = fiber;
+}
+
+static bool is_queued(const rscl_fiber *fiber) {
+  return fiber->queued || (fiber->has_alarm && fiber->alarm.timer.place == 0);
+}
+
+/* Its coroutine is done. In a turn, or after its error. */
+static void retire(rscl_fiber *fiber, lua_State *L, int slots_table) {
+  rscl_state *state = fiber->state;
+  rscl_slots_clear(L, slots_table, &state->slots, fiber->slot);
+  if (fiber->previous)
+    fiber->previous->next = fiber->next;
+  else
+    state->fibers = fiber->next;
+  if (fiber->next)
+    fiber->next->previous = fiber->previous;
+  state->fiber_count--;
+  if (fiber->request) {
+    rscl_request_unwait(fiber->request, fiber);
+    rscl_request_release(fiber->request);
+    fiber->request = NULL;
+  }
+  bool queued = is_queued(fiber);
+  if (!queued)
+    rsci_runner_clear_alarm(state->engine.runner, &fiber->alarm);
+  fiber->co = NULL;
+  /* A task that has been posted can't be taken back: it finds the fiber ended, and recycles it. */
+  if (!queued)
+    recycle(fiber);
+}
+
+void rscl_fibers_fini(rscl_state *state) {
+  while (state->free_fibers) {
+    rscl_fiber *fiber = state->free_fibers;
+    state->free_fibers = fiber->next;
+    free(fiber);
+  }
+}
+
+/* ---- Outcomes ---- */
+
+/* An error hit the turn while it looked at the fiber's outcome: the fiber ends all the same. */
+static void undo_outcome(rscl_state *state, void *subject, lua_State *L, int status) {
+  rscl_fiber *fiber = subject;
+  rsca_call *call = fiber->call;
+  rscl_fiber_kind kind = fiber->kind;
+  fiber->call = NULL;
+  (void)rscl_push_box(L);
+  lua_getiuservalue(L, -1, RSCL_UV_SLOTS);
+  if (fiber->co)
+    retire(fiber, L, lua_gettop(L));
+  lua_pop(L, 2);
+  if (!call)
+    return;
+  if (kind == RSCL_HANDLER) {
+    rsci_call_count_answer(call, E_FAIL);
+    rsci_call_delivered(call);
+    return;
+  }
+  size_t size = 0;
+  const char *message = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &size) : NULL;
+  rsci_call_finish(call, status == LUA_ERRMEM ? E_OUTOFMEMORY : E_FAIL, message, size);
+  (void)state;
+}
+
+/* Runs the pending <close> variables. What they raise goes to on_error: the outcome stands already. */
+static void close_coroutine(rscl_fiber *fiber, bool failed) {
+  rscl_state *state = fiber->state;
+  rscl_fiber *current = state->current;
+  lua_State *L = state->turn;
+  state->current = fiber;
+  fiber->closing = true;
+  int status = reset_coroutine(fiber->co, L);
+  state->current = current;
+  if (status == LUA_OK || failed) /* a failed coroutine answers with its failure again */
+    return;
+  luaL_checkstack(L, 1, NULL);
+  lua_xmove(fiber->co, L, 1);
+  HRESULT code = rscl_raised_text(L, fiber->co, status);
+  rscl_report(L, state, code, fiber->call ? fiber->call->action->name : NULL);
+}
+
+static void spawned_raised(rscl_fiber *fiber, int status) {
+  lua_State *L = fiber->state->turn;
+  lua_xmove(fiber->co, L, 1);
+  HRESULT code = rscl_raised_text(L, fiber->co, status);
+  close_coroutine(fiber, true);
+  rscl_report(L, fiber->state, code, NULL);
+}
+
+/* Ends the fiber and gives its call away: from here on neither is touched. */
+static rsca_call *let_go(rscl_fiber *fiber) {
+  rsca_call *call = fiber->call;
+  fiber->call = NULL;
+  retire(fiber, fiber->state->turn, RSCL_TURN_SLOTS);
+  rscl_guard_clear(fiber->state);
+  return call;
+}
+
+static void returned(rscl_fiber *fiber, int nresults) {
+  rscl_state *state = fiber->state;
+  lua_State *L = state->turn, *co = fiber->co;
+  if (nresults > RSCL_MOST_RESULTS) {
+    lua_pop(co, nresults - RSCL_MOST_RESULTS);
+    nresults = RSCL_MOST_RESULTS;
+  }
+  int first = lua_gettop(L) + 1;
+  luaL_checkstack(L, RSCL_MOST_RESULTS + 4, NULL);
+  lua_xmove(co, L, nresults);
+  lua_settop(L, first - 1 + RSCL_MOST_RESULTS);
+  if (fiber->kind == RSCL_ACTION) {
+    rscl_outcome outcome = rscl_action_returned(L, fiber->call, first, nresults);
+    rsci_call_finish(let_go(fiber), outcome.status, outcome.bytes, outcome.size);
+  } else if (fiber->kind == RSCL_HANDLER) {
+    HRESULT answer = rscl_handler_returned(L, fiber->call, first);
+    rsca_call *call = let_go(fiber);
+    rscl_handler_done(call, answer);
+  } else {
+    (void)let_go(fiber);
+  }
+}
+
+static void raised(rscl_fiber *fiber, int status) {
+  rscl_state *state = fiber->state;
+  lua_State *L = state->turn;
+  luaL_checkstack(L, 8, NULL);
+  if (fiber->kind == RSCL_SPAWNED) {
+    spawned_raised(fiber, status);
+    (void)let_go(fiber);
+    return;
+  }
+  lua_xmove(fiber->co, L, 1);
+  HRESULT code = rscl_raised_text(L, fiber->co, status);
+  close_coroutine(fiber, true);
+  if (fiber->kind == RSCL_ACTION) {
+    size_t size;
+    const char *text = lua_tolstring(L, -1, &size);
+    rsci_call_finish(let_go(fiber), code, text, size);
+  } else {
+    rscl_report(L, state, code, fiber->call ? fiber->call->action->name : NULL);
+    rscl_handler_done(let_go(fiber), E_FAIL);
+  }
+}
+
+/* ---- Running ---- */
+
+static void resume(rscl_fiber *fiber, int nargs) {
+  rscl_state *state = fiber->state;
+  rscl_fiber *outer = state->current;
+  int nresults = 0;
+  state->current = fiber;
+  int status = lua_resume(fiber->co, state->turn, nargs, &nresults);
+  state->current = outer;
+  if (status == LUA_YIELD) {
+    if (fiber->wait == RSCL_NO_WAIT) {
+      /* A yield of the script's own: it gives way until the next step, and nobody takes what it passed. */
+      lua_pop(fiber->co, nresults);
+      fiber->queued = true;
+      rsci_runner_post_here(state->engine.runner, &fiber->task);
+    }
+    return;
+  }
+  rscl_guard_set(state, undo_outcome, fiber);
+  if (status == LUA_OK)
+    returned(fiber, nresults);
+  else
+    raised(fiber, status);
+}
+
+void rscl_fiber_run(rscl_fiber *fiber, int nargs) {
+  lua_State *L = fiber->state->turn;
+  rscl_guard_clear(fiber->state);
+  lua_xmove(L, fiber->co, nargs + 1);
+  resume(fiber, nargs);
+}
+
+static rscl_fiber *fiber_of_task(rsci_task *task) {
+  return (rscl_fiber *)((char *)task - offsetof(rscl_fiber, task));
+}
+
+static void fiber_task_run(rsci_task *task) {
+  rscl_fiber *fiber = fiber_of_task(task);
+  if (!fiber->co) {
+    recycle(fiber);
+    return;
+  }
+  fiber->queued = false;
+  fiber->has_alarm = false;
+  resume(fiber, 0);
+}
+
+static void fiber_task_drop(rsci_task *task) {
+  recycle(fiber_of_task(task)); /* the state has closed, and its fibers before it */
+}
+
+static const rsci_task_ops fiber_ops = {fiber_task_run, fiber_task_drop};
+
+void rscl_fiber_wake(rscl_fiber *fiber) {
+  if (is_queued(fiber))
+    return;
+  rsci_runner_clear_alarm(fiber->state->engine.runner, &fiber->alarm);
+  fiber->has_alarm = false;
+  fiber->queued = true;
+  rsci_runner_post_here(fiber->state->engine.runner, &fiber->task);
+}
+
+typedef struct closing {
+  rscl_fiber *fiber;
+  HRESULT status;
+  const char *why;
+} closing;
+
+static void close_work(rscl_state *state, void *data) {
+  closing *what = data;
+  rscl_fiber *fiber = what->fiber;
+  rscl_guard_set(state, undo_outcome, fiber);
+  close_coroutine(fiber, false);
+  rscl_fiber_kind kind = fiber->kind;
+  rsca_call *call = let_go(fiber);
+  if (!call)
+    return;
+  if (kind == RSCL_ACTION)
+    rsci_call_finish(call, what->status, what->why, strlen(what->why));
+  else
+    rsci_call_delivered(call);
+}
+
+void rscl_fiber_close(rscl_fiber *fiber, HRESULT status, const char *why) {
+  closing what = {fiber, status, why};
+  rscl_state_protect(fiber->state, close_work, &what);
+}
+
+/* ---- Waiting ---- */
+
+rscl_mode rscl_wait_mode(lua_State *L, rscl_state *state) {
+  rscl_fiber *fiber = state->current;
+  if (fiber && fiber->closing)
+    return RSCL_CLOSING;
+  if (fiber && fiber->co == L && lua_isyieldable(L))
+    return RSCL_YIELD;
+  if (!state->turn && !rsci_runner_is_stepping(state->engine.runner))
+    return RSCL_BLOCK;
+  return (rscl_mode)luaL_error(L, fiber && fiber->co != L
+                                      ? "can't wait here: this coroutine is not one that rsca resumes"
+                                      : "can't wait here: inside a step, where this function can't yield");
+}
+
+int rscl_push_closing(lua_State *L) {
+  return rscl_fail(L, RSCA_E_CANCELLED, "can't wait any more: the action is being closed", NULL);
+}
+
+rscl_fiber *rscl_resumed(lua_State *L, rscl_state *state) {
+  rscl_fiber *fiber = state->current;
+  if (!fiber || fiber->co != L)
+    luaL_error(L, "this coroutine was waiting for rsca, but somebody else resumed it");
+  fiber->wait = RSCL_NO_WAIT;
+  return fiber;
+}
+
+uint64_t rscl_check_ns(lua_State *L, int arg) {
+  lua_Number seconds = luaL_checknumber(L, arg);
+  luaL_argcheck(L, seconds >= 0, arg, "seconds expected, a number not below 0"); /* NaN fails as well */
+  if (seconds >= 1e9)
+    return UINT64_MAX;
+  return (uint64_t)(ceil(seconds * 1e9));
+}
+
+static int slept(lua_State *L, int status, lua_KContext context) {
+  (void)status;
+  (void)context;
+  (void)rscl_resumed(L, rscl_check_state(L));
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+int rscl_sleep(lua_State *L, rscl_state *state, int seconds_arg) {
+  uint64_t duration_ns = rscl_check_ns(L, seconds_arg);
+  rscl_mode mode = rscl_wait_mode(L, state);
+  if (mode == RSCL_CLOSING)
+    return rscl_push_closing(L);
+  uint64_t now_ns = rsci_now_ns();
+  uint64_t due_ns = duration_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + duration_ns;
+  if (mode == RSCL_YIELD) {
+    rscl_fiber *fiber = state->current;
+    if (!rsci_runner_set_alarm(state->engine.runner, &fiber->alarm, due_ns))
+      return rscl_fail(L, E_OUTOFMEMORY, NULL, NULL);
+    fiber->has_alarm = true;
+    fiber->wait = RSCL_WAIT_TIME;
+    return lua_yieldk(L, 0, 0, slept);
+  }
+  do
+    (void)rscl_block(L, state, due_ns);
+  while (rsci_now_ns() < due_ns);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static int nothing(lua_State *L) {
+  (void)L;
+  return 0;
+}
+
+size_t rscl_block(lua_State *L, rscl_state *state, uint64_t due_ns) {
+  rsci_runner *runner = state->engine.runner;
+  size_t ran;
+  if (rsci_runner_step(runner, 0, &ran) && ran > 0)
+    return ran;
+  uint64_t now_ns = rsci_now_ns();
+  if (due_ns <= now_ns)
+    return 0;
+  if (!rsci_runner_wait(runner, due_ns == UINT64_MAX ? UINT64_MAX : due_ns - now_ns)) {
+    /* A signal: where its handler has set a hook, as lua5.4 does for Ctrl-C, any call lets it speak. */
+    lua_pushcfunction(L, nothing);
+    lua_call(L, 0, 0);
+  }
+  (void)rsci_runner_step(runner, 0, &ran);
+  return ran;
+}

@@ -1,0 +1,83 @@
+/*
+ * Fibers: the coroutines that rsca resumes. Actions, handlers and spawned functions run on them, so they may wait.
+ *
+ * Provides: rscl_fiber, waiting
+ * Uses:     state
+ * Threads:  the state's own
+ */
+#ifndef RSCL_FIBER_H
+#define RSCL_FIBER_H
+
+#include "state.h"
+
+struct rscl_request;
+
+typedef enum rscl_fiber_kind { RSCL_ACTION, RSCL_HANDLER, RSCL_SPAWNED } rscl_fiber_kind;
+
+typedef enum rscl_wait {
+  RSCL_NO_WAIT,  /* runs, or gave way with a yield of its own */
+  RSCL_WAIT_TIME,
+  RSCL_WAIT_REQUEST
+} rscl_wait;
+
+struct rscl_fiber {
+  rscl_fiber *next, *previous;
+  rscl_state *state;
+  lua_State *co;  /* anchored in `slot`; NULL: ended, and its task is still queued */
+  rscl_slot slot;
+  rscl_fiber_kind kind;
+  rsca_call *call; /* the call that an action answers, or whose result a handler was given */
+
+  rscl_wait wait;
+  bool queued;    /* its task has been posted */
+  bool has_alarm; /* its alarm was set; when it is not set any more, it has posted the task */
+  bool closing;   /* its coroutine is being closed: nothing waits */
+  rsci_task task;
+  rsci_alarm alarm;
+  struct rscl_request *request; /* what it awaits; held */
+  rscl_fiber *next_waiter;
+};
+
+/* A fiber with an empty coroutine. In a turn. [-0, +0, m] */
+rscl_fiber *rscl_fiber_create(rscl_state *state, rscl_fiber_kind kind, rsca_call *call);
+
+/* Moves the function and `nargs` arguments from the turn's stack to the fiber, and runs it until it waits or ends. */
+void rscl_fiber_run(rscl_fiber *fiber, int nargs);
+
+/* Posts a fiber that waits, once. */
+void rscl_fiber_wake(rscl_fiber *fiber);
+
+/* Closes a fiber that waits: its pending <close> variables run; then its call ends with `status` and the constant
+ * text `why` (a cancelled call: for its own reason). */
+void rscl_fiber_close(rscl_fiber *fiber, HRESULT status, const char *why);
+
+/* Frees the list of spare fibers. */
+void rscl_fibers_fini(rscl_state *state);
+
+/* How the code running on L may wait. */
+typedef enum rscl_mode {
+  RSCL_YIELD,  /* set up the current fiber's wait and yield */
+  RSCL_BLOCK,  /* block and step the state */
+  RSCL_CLOSING /* not at all: answer nil, err */
+} rscl_mode;
+
+/* Raises where no way is open. [-0, +0, v] */
+rscl_mode rscl_wait_mode(lua_State *L, rscl_state *state);
+
+/* Answers a wait on a fiber that is being closed. [-0, +2, m] */
+int rscl_push_closing(lua_State *L);
+
+/* For continuations: the fiber that was resumed. Raises where somebody else resumed the coroutine. [-0, +0, v] */
+rscl_fiber *rscl_resumed(lua_State *L, rscl_state *state);
+
+/* rsca.sleep(seconds), also ctx:sleep(seconds) */
+int rscl_sleep(lua_State *L, rscl_state *state, int seconds_arg);
+
+/* One blocking round outside any step: steps, and where nothing was done waits until `due_ns` (monotonic; UINT64_MAX:
+ * no limit). Lets a hook such as Ctrl-C's raise. Returns what was run. [-0, +0, e] */
+size_t rscl_block(lua_State *L, rscl_state *state, uint64_t due_ns);
+
+/* Seconds at `arg` as nanoseconds; UINT64_MAX for none or huge. Raises on what is not a number, negative or NaN. */
+uint64_t rscl_check_ns(lua_State *L, int arg);
+
+#endif

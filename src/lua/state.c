@@ -1,0 +1,241 @@
+#include "state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "action.h"
+#include "fiber.h"
+
+static const char box_key; /* its address is the box's place in the registry */
+
+/* ---- Slots ---- */
+
+/* The table is filled with false up to the capacity, so that putting a value never allocates. */
+void rscl_slots_reserve(lua_State *L, int table, rscl_slots *slots) {
+  if (slots->free)
+    return;
+  table = lua_absindex(L, table);
+  uint32_t capacity = slots->capacity ? 2 * slots->capacity : 16;
+  struct rscl_slot_entry *entries = NULL;
+  if (capacity > slots->capacity && capacity < INT32_MAX)
+    entries = realloc(slots->entries, capacity * sizeof *entries);
+  if (!entries)
+    luaL_error(L, "not enough memory");
+  slots->entries = entries;
+  luaL_checkstack(L, 2, NULL);
+  for (uint32_t i = slots->capacity ? slots->capacity : 1; i < capacity; i++) {
+    lua_pushboolean(L, 0);
+    lua_rawseti(L, table, (lua_Integer)i);
+  }
+  /* Nothing raises from here on: all new places become free together. */
+  for (uint32_t i = capacity - 1; i >= (slots->capacity ? slots->capacity : 1); i--) {
+    entries[i] = (struct rscl_slot_entry){.generation = 1, .next_free = slots->free};
+    slots->free = i;
+  }
+  slots->capacity = capacity;
+}
+
+rscl_slot rscl_slots_put(lua_State *L, int table, rscl_slots *slots, void *owner) {
+  rscl_slot slot = slots->free;
+  slots->free = slots->entries[slot].next_free;
+  slots->entries[slot].owner = owner;
+  lua_rawseti(L, table, (lua_Integer)slot);
+  return slot;
+}
+
+void rscl_slots_clear(lua_State *L, int table, rscl_slots *slots, rscl_slot slot) {
+  table = lua_absindex(L, table);
+  lua_pushboolean(L, 0);
+  lua_rawseti(L, table, (lua_Integer)slot);
+  slots->entries[slot].generation++;
+  slots->entries[slot].owner = NULL;
+  slots->entries[slot].next_free = slots->free;
+  slots->free = slot;
+}
+
+void *rscl_slots_owner(const rscl_slots *slots, uint64_t ticket) {
+  const struct rscl_slot_entry *entry = &slots->entries[(uint32_t)ticket];
+  return entry->generation == (uint32_t)(ticket >> 32) ? entry->owner : NULL;
+}
+
+/* ---- Turns ---- */
+
+typedef struct protected_work {
+  rscl_state *state;
+  void (*work)(rscl_state *state, void *data);
+  void *data;
+} protected_work;
+
+static int protected_main(lua_State *L) {
+  protected_work *work = lua_touserdata(L, 1);
+  lua_settop(L, 0);
+  (void)rscl_push_box(L);
+  lua_getiuservalue(L, RSCL_TURN_BOX, RSCL_UV_SLOTS);
+  lua_getiuservalue(L, RSCL_TURN_BOX, RSCL_UV_FUNCTIONS);
+  work->state->turn = L;
+  work->work(work->state, work->data);
+  return 0;
+}
+
+/* False: an error came out of it, and has been dealt with. */
+static bool protect(rscl_state *state, void (*work)(rscl_state *state, void *data), void *data) {
+  lua_State *L = state->service;
+  protected_work protected = {state, work, data};
+  rscl_fiber *current = state->current;
+  lua_pushcfunction(L, protected_main);
+  lua_pushlightuserdata(L, &protected);
+  int status = lua_pcall(L, 1, 0, 0);
+  state->turn = NULL;
+  state->current = current;
+  if (status == LUA_OK)
+    return true;
+  rscl_guard guard = state->guard;
+  rscl_guard_clear(state);
+  if (guard.undo)
+    guard.undo(state, guard.subject, L, status);
+  lua_pop(L, 1);
+  return false;
+}
+
+void rscl_state_protect(rscl_state *state, void (*work)(rscl_state *state, void *data), void *data) {
+  if (state->turn) {
+    int top = lua_gettop(state->turn);
+    work(state, data);
+    lua_settop(state->turn, top);
+  } else {
+    (void)protect(state, work, data);
+  }
+}
+
+static void run_tasks(rscl_state *state, void *data) {
+  rsci_runner *runner = data;
+  lua_State *L = state->turn;
+  rsci_task *task;
+  while ((task = rsci_runner_next(runner, &state->engine)) != NULL) {
+    task->ops->run(task);
+    lua_settop(L, RSCL_TURN_TOP);
+  }
+}
+
+static void state_turn(rsci_engine *engine, rsci_runner *runner) {
+  rscl_state *state = (rscl_state *)engine;
+  /* Each failure has used up a task, so this ends. */
+  while (!protect(state, run_tasks, runner)) {
+  }
+}
+
+/* ---- Life ---- */
+
+static void state_destroy(rsci_engine *engine) {
+  rscl_state *state = (rscl_state *)engine;
+  rscl_fibers_fini(state);
+  free(state->slots.entries);
+  free(state->functions.entries);
+  rsci_engine_fini(&state->engine);
+  free(state);
+}
+
+static const rsci_engine_ops state_ops = {state_turn, rscl_action_start, rscl_action_cancel, rscl_action_forget,
+                                          state_destroy};
+
+static void close_fibers(rscl_state *state, void *data) {
+  (void)data;
+  while (state->fibers)
+    rscl_fiber_close(state->fibers, RPC_E_DISCONNECTED, "the Lua state that owned the action was closed");
+}
+
+/* The universe is going: everything that lived in it ends. */
+static int box_gc(lua_State *L) {
+  rscl_box *box = lua_touserdata(L, 1);
+  rscl_state *state = box->state;
+  if (!state)
+    return 0;
+  rsci_runner *runner = state->engine.runner;
+  rsci_runner_hold(runner);
+  while (state->fibers)
+    rscl_state_protect(state, close_fibers, NULL);
+  rsci_engine_close(&state->engine);
+  box->state = NULL;
+  state->service = NULL;
+  rsci_runner_unpin(runner);
+  (void)rsca_manager_release(state->own);
+  state->own = NULL;
+  rsci_engine_release(&state->engine);
+  /* Managers that were finalized just now wait for a step to be freed in; there may be none after this one. */
+  size_t ran;
+  (void)rsci_runner_step(runner, 0, &ran);
+  rsci_runner_release(runner);
+  return 0;
+}
+
+static void set_table(lua_State *L, int box, int user_value, const char *mode) {
+  lua_newtable(L);
+  if (mode) {
+    lua_createtable(L, 0, 1);
+    lua_pushstring(L, mode);
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+  }
+  lua_setiuservalue(L, box, user_value);
+}
+
+HRESULT rscl_state_create(lua_State *L, rsca_manager *manager) {
+  /* The box first, empty but with its finalizer: whatever fails from here on is cleaned up by it. */
+  rscl_box *box = lua_newuserdatauv(L, sizeof *box, RSCL_UV_COUNT);
+  int index = lua_gettop(L);
+  box->state = NULL;
+  lua_createtable(L, 0, 2);
+  lua_pushcfunction(L, box_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_pushliteral(L, "rsca.state");
+  lua_setfield(L, -2, "__name");
+  lua_setmetatable(L, index);
+  set_table(L, index, RSCL_UV_SLOTS, NULL);
+  set_table(L, index, RSCL_UV_FUNCTIONS, "v");
+  set_table(L, index, RSCL_UV_ANCHORS, NULL);
+  set_table(L, index, RSCL_UV_MANAGERS, "v");
+  set_table(L, index, RSCL_UV_CALLBACKS, "v");
+  set_table(L, index, RSCL_UV_MODULE, NULL);
+  lua_State *service = lua_newthread(L);
+  if (!lua_checkstack(service, 64))
+    return E_OUTOFMEMORY;
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &state_ops); /* anchors the coroutine */
+
+  rscl_state *state = calloc(1, sizeof *state);
+  if (!state)
+    return E_OUTOFMEMORY;
+  HRESULT status = S_OK;
+  if (manager)
+    (void)rsca_manager_add_ref(manager);
+  else
+    status = rsca_manager_create(NULL, &manager);
+  if (FAILED(status)) {
+    free(state);
+    return status;
+  }
+  if (!rsci_engine_init(&state->engine, &state_ops, manager->runner)) {
+    (void)rsca_manager_release(manager);
+    free(state);
+    return E_OUTOFMEMORY;
+  }
+  state->own = manager;
+  state->service = service;
+  rsci_runner_pin(manager->runner);
+  box->state = state;
+  lua_pushvalue(L, index);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &box_key);
+  return S_OK;
+}
+
+rscl_state *rscl_push_box(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &box_key) != LUA_TUSERDATA)
+    return NULL;
+  return ((rscl_box *)lua_touserdata(L, -1))->state;
+}
+
+rscl_state *rscl_check_state(lua_State *L) {
+  rscl_state *state = ((rscl_box *)lua_touserdata(L, RSCL_BOX))->state;
+  if (!state)
+    luaL_error(L, "rsca: the Lua state is closing");
+  return state;
+}
