@@ -19,9 +19,8 @@ static const rsci_task_ops fiber_ops;
 
 /* ---- Life ---- */
 
-rscl_fiber *rscl_fiber_create(rscl_state *state, rscl_fiber_kind kind, rsca_call *call) {
-  lua_State *L = state->turn;
-  rscl_slots_reserve(L, RSCL_TURN_SLOTS, &state->slots);
+rscl_fiber *rscl_fiber_create(lua_State *L, int slots, rscl_state *state, rscl_fiber_kind kind, rsca_call *call) {
+  rscl_slots_reserve(L, slots, &state->slots);
   lua_State *co = lua_newthread(L);
   rscl_fiber *fiber = state->free_fibers;
   if (fiber)
@@ -32,7 +31,8 @@ rscl_fiber *rscl_fiber_create(rscl_state *state, rscl_fiber_kind kind, rsca_call
   fiber->task.ops = &fiber_ops;
   fiber->task.engine = &state->engine;
   fiber->alarm.task = &fiber->task;
-  fiber->slot = rscl_slots_put(L, RSCL_TURN_SLOTS, &state->slots, fiber);
+  lua_pushvalue(L, -1);
+  fiber->slot = rscl_slots_put(L, slots, &state->slots, fiber);
   if (state->fibers)
     state->fibers->previous = fiber;
   state->fibers = fiber;
@@ -98,8 +98,7 @@ static void undo_outcome(rscl_state *state, void *subject, lua_State *L, int sta
   if (!call)
     return;
   if (kind == RSCL_HANDLER) {
-    rsci_call_count_answer(call, E_FAIL);
-    rsci_call_delivered(call);
+    rscl_handler_done(call, E_FAIL);
     return;
   }
   size_t size = 0;
@@ -157,7 +156,7 @@ static void returned(rscl_fiber *fiber, int nresults) {
     rscl_outcome outcome = rscl_action_returned(L, fiber->call, first, nresults);
     rsci_call_finish(let_go(fiber), outcome.status, outcome.bytes, outcome.size);
   } else if (fiber->kind == RSCL_HANDLER) {
-    HRESULT answer = rscl_handler_returned(L, fiber->call, first);
+    HRESULT answer = rscl_handler_returned(L, first);
     rsca_call *call = let_go(fiber);
     rscl_handler_done(call, answer);
   } else {
@@ -219,6 +218,18 @@ void rscl_fiber_run(rscl_fiber *fiber, int nargs) {
   resume(fiber, nargs);
 }
 
+bool rscl_fiber_post(rscl_fiber *fiber, lua_State *L, int slots, int nargs) {
+  if (!lua_checkstack(fiber->co, nargs + 1)) {
+    retire(fiber, L, slots);
+    return false;
+  }
+  lua_xmove(L, fiber->co, nargs + 1);
+  fiber->nargs = nargs;
+  fiber->queued = true;
+  rsci_runner_post_here(fiber->state->engine.runner, &fiber->task);
+  return true;
+}
+
 static rscl_fiber *fiber_of_task(rsci_task *task) {
   return (rscl_fiber *)((char *)task - offsetof(rscl_fiber, task));
 }
@@ -229,9 +240,11 @@ static void fiber_task_run(rsci_task *task) {
     recycle(fiber);
     return;
   }
+  int nargs = fiber->nargs;
+  fiber->nargs = 0;
   fiber->queued = false;
   fiber->has_alarm = false;
-  resume(fiber, 0);
+  resume(fiber, nargs);
 }
 
 static void fiber_task_drop(rsci_task *task) {
@@ -262,12 +275,10 @@ static void close_work(rscl_state *state, void *data) {
   close_coroutine(fiber, false);
   rscl_fiber_kind kind = fiber->kind;
   rsca_call *call = let_go(fiber);
-  if (!call)
-    return;
   if (kind == RSCL_ACTION)
     rsci_call_finish(call, what->status, what->why, strlen(what->why));
   else
-    rsci_call_delivered(call);
+    rscl_handler_done(call, S_OK);
 }
 
 void rscl_fiber_close(rscl_fiber *fiber, HRESULT status, const char *why) {

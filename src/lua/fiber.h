@@ -29,6 +29,7 @@ struct rscl_fiber {
   rsca_call *call; /* the call that an action answers, or whose result a handler was given */
 
   rscl_wait wait;
+  int nargs;      /* of its first run, where that was posted */
   bool queued;    /* its task has been posted */
   bool has_alarm; /* its alarm was set; when it is not set any more, it has posted the task */
   bool closing;   /* its coroutine is being closed: nothing waits */
@@ -38,11 +39,14 @@ struct rscl_fiber {
   rscl_fiber *next_waiter;
 };
 
-/* A fiber with an empty coroutine. In a turn. [-0, +0, m] */
-rscl_fiber *rscl_fiber_create(rscl_state *state, rscl_fiber_kind kind, rsca_call *call);
+/* A fiber with an empty coroutine, which is pushed. `slots`: index of the slots table. [-0, +1, m] */
+rscl_fiber *rscl_fiber_create(lua_State *L, int slots, rscl_state *state, rscl_fiber_kind kind, rsca_call *call);
 
 /* Moves the function and `nargs` arguments from the turn's stack to the fiber, and runs it until it waits or ends. */
 void rscl_fiber_run(rscl_fiber *fiber, int nargs);
+
+/* The same from the stack of L, for the next step. False: no memory for the arguments; the fiber is none any more. */
+bool rscl_fiber_post(rscl_fiber *fiber, lua_State *L, int slots, int nargs);
 
 /* Posts a fiber that waits, once. */
 void rscl_fiber_wake(rscl_fiber *fiber);

@@ -1,0 +1,85 @@
+/*
+ * rsca in a host's own Lua states.
+ *
+ *   lua_State *L = luaL_newstate();
+ *   luaL_openlibs(L);
+ *   rsca_lua_open(L, manager);       // require "rsca" now speaks to `manager`
+ *   luaL_dofile(L, "actions.lua");   // registers its actions there
+ *   rsca_manager_run(manager, ...);  // runs them
+ *   rsca_manager_step(manager, 0);   // on the thread of L
+ *   lua_close(L);
+ *
+ * Threads: a function that takes a lua_State is called on the thread that may use it. What it hands out may go
+ * anywhere.
+ * Errors: none of these raises a Lua error, and none needs a protected call around it; luaopen_rsca_core is a
+ * lua_CFunction, and raises.
+ * Stack: what is pushed is said; beyond that the stack is left as it was.
+ *
+ * After lua_close every object handed out is still good for Release; what would run in the closed state answers
+ * RPC_E_DISCONNECTED.
+ */
+#ifndef RSCA_LUA_H
+#define RSCA_LUA_H
+
+#include <lua.h>
+
+#include <Wpframework.h>
+#include <rsca/export.h>
+#include <rsca/manager.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Makes `require "rsca"` in this state find this library's own copy, and `manager` the manager that rsca.register and
+ * its kin speak to. Where `manager` is NULL the state gets a new one. The package library must be open.
+ *
+ * `manager`: Held until lua_close. Stepping it steps this state too: only on the thread of L from here on.
+ *
+ * S_OK, also when said again for the same manager; RSCA_E_ALREADY_EXISTS: the state has another manager;
+ * E_INVALIDARG: L is NULL, or has no package library; E_OUTOFMEMORY.
+ */
+RSCA_API HRESULT rsca_lua_open(lua_State *L, rsca_manager *manager);
+
+/* The manager of this state. `*out`: Returned (+1), NULL on failure. S_OK; RSCA_E_NOT_FOUND: rsca is not open there;
+ * E_INVALIDARG. */
+RSCA_API HRESULT rsca_lua_own_manager(lua_State *L, rsca_manager **out);
+
+/*
+ * Pushes `manager` as a Lua object: always the same one in a state. Held by the object.
+ * S_OK: one value was pushed. Otherwise none: E_INVALIDARG, RSCA_E_NOT_FOUND (rsca is not open in this state),
+ * E_OUTOFMEMORY.
+ */
+RSCA_API HRESULT rsca_lua_push_manager(lua_State *L, rsca_manager *manager);
+
+/* The manager of the Lua object at `index`. `*out`: Returned (+1), NULL on failure. While the caller holds it, the
+ * state keeps the object and all its Lua actions alive. S_OK; E_INVALIDARG: it is not a manager, or closed. */
+RSCA_API HRESULT rsca_lua_to_manager(lua_State *L, int index, rsca_manager **out);
+
+/*
+ * Pushes a native callback as a Lua object that scripts can pass wherever a callback is expected, with the methods
+ * ReportResult(status [, bytes]), AddRef and Release. Held by the object; always the same object in a state.
+ * S_OK: one value was pushed. Otherwise none: E_INVALIDARG, RSCA_E_NOT_FOUND, E_OUTOFMEMORY.
+ */
+RSCA_API HRESULT rsca_lua_push_callback(lua_State *L, ICustomActionResultCallback *callback);
+
+/*
+ * A native callback for the handler at `index`: a function or a table with a ReportResult method, called with
+ * (status, response, final) when its state steps; or the object of a native callback, which gives that callback.
+ * `*out`: Returned (+1), NULL on failure. Its methods may be called from any thread; ReportResult copies the bytes
+ * and answers S_OK, E_INVALIDARG, E_OUTOFMEMORY, or RPC_E_DISCONNECTED once the state has closed. The last Release,
+ * on any thread, lets the handler go when the state steps.
+ *
+ * S_OK; E_INVALIDARG: not a handler; RSCA_E_NOT_FOUND: rsca is not open in this state; E_OUTOFMEMORY.
+ */
+RSCA_API HRESULT rsca_lua_to_callback(lua_State *L, int index, ICustomActionResultCallback **out);
+
+/* What require calls. Returns the module table of the state, the same every time. */
+RSCA_API int luaopen_rsca_core(lua_State *L);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

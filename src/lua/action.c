@@ -1,0 +1,356 @@
+#include "action.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+#include "fiber.h"
+#include "text_args.h"
+
+/* What an rsci_action of this engine has in `data`. The function itself hangs on its manager's proxy; the weak
+ * functions table leads to it in one step. */
+typedef struct lua_action {
+  rsci_task task; /* forgetting it, on the state's thread */
+  rscl_slot slot;
+  bool wants_context;           /* the function looks at a second argument */
+  const rsca_manager *manager; /* finds the proxy; never dereferenced */
+} lua_action;
+
+/* ---- ctx ---- */
+
+typedef struct context {
+  uint64_t ticket; /* of the fiber's slot */
+  uint64_t id;
+} context;
+
+static rscl_fiber *context_fiber(rscl_state *state, const context *ctx) {
+  rscl_fiber *fiber = rscl_slots_owner(&state->slots, ctx->ticket);
+  return fiber && fiber->call ? fiber : NULL;
+}
+
+static rsca_call *check_call(lua_State *L, rscl_state *state) {
+  context *ctx = rscl_object_check(L, 1, &rscl_context_type);
+  rscl_fiber *fiber = context_fiber(state, ctx);
+  if (!fiber)
+    luaL_error(L, "the call of this ctx has ended");
+  return fiber->call;
+}
+
+static int context_report(lua_State *L) {
+  rscl_state *state = rscl_check_state(L);
+  rsca_call *call = check_call(L, state);
+  if (!lua_isstring(L, 2))
+    luaL_typeerror(L, 2, "response (a string)");
+  size_t size;
+  const char *bytes = lua_tolstring(L, 2, &size);
+  HRESULT status = rsca_call_report(call, bytes, size);
+  if (FAILED(status))
+    return rscl_fail(L, status, NULL, call->action->name);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static int context_sleep(lua_State *L) {
+  rscl_state *state = rscl_check_state(L);
+  (void)check_call(L, state);
+  return rscl_sleep(L, state, 2);
+}
+
+static int context_cancelled(lua_State *L) {
+  rscl_state *state = rscl_check_state(L);
+  lua_pushboolean(L, rsca_call_cancelled(check_call(L, state)));
+  return 1;
+}
+
+static int context_index(lua_State *L) {
+  context *ctx = rscl_object_check(L, 1, &rscl_context_type);
+  const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+  if (strcmp(key, "id") == 0) {
+    lua_pushinteger(L, (lua_Integer)ctx->id);
+    return 1;
+  }
+  bool name = strcmp(key, "name") == 0;
+  if (name || strcmp(key, "args") == 0) {
+    rsca_call *call = check_call(L, rscl_check_state(L));
+    if (name)
+      lua_pushlstring(L, call->action->name, call->action->name_size);
+    else
+      lua_pushlstring(L, call->args.data, call->args.size);
+    return 1;
+  }
+  lua_pushvalue(L, 2);
+  lua_rawget(L, lua_upvalueindex(2));
+  return 1;
+}
+
+static int context_tostring(lua_State *L) {
+  context *ctx = rscl_object_check(L, 1, &rscl_context_type);
+  lua_pushfstring(L, "rsca.ctx: call %I", (LUAI_UACINT)ctx->id);
+  return 1;
+}
+
+static const luaL_Reg context_methods[] = {
+    {"report", context_report}, {"sleep", context_sleep}, {"cancelled", context_cancelled}, {NULL, NULL}};
+static const luaL_Reg context_meta[] = {{"__tostring", context_tostring}, {NULL, NULL}};
+const rscl_type rscl_context_type = {"rsca.ctx", context_meta, context_methods, context_index};
+
+/* ---- Running ---- */
+
+/* An error before a fiber had it: out of memory. */
+static void undo_start(rscl_state *state, void *subject, lua_State *L, int status) {
+  (void)state;
+  size_t size = 0;
+  const char *message = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &size) : NULL;
+  rsci_call_finish(subject, status == LUA_ERRMEM ? E_OUTOFMEMORY : E_FAIL, message, size);
+}
+
+void rscl_action_start(rsci_engine *engine, rsca_call *call) {
+  rscl_state *state = (rscl_state *)engine;
+  lua_action *action = call->action->data;
+  lua_State *L = state->turn;
+  rscl_guard_set(state, undo_start, call);
+  int nargs = 1;
+  if (lua_rawgeti(L, RSCL_TURN_FUNCTIONS, (lua_Integer)action->slot) != LUA_TFUNCTION) {
+    static const char text[] = "the manager of this action has been collected";
+    rscl_guard_clear(state);
+    rsci_call_finish(call, RPC_E_DISCONNECTED, text, sizeof text - 1);
+    return;
+  }
+  lua_pushlstring(L, call->args.data, call->args.size);
+  context *ctx = NULL;
+  if (action->wants_context) {
+    ctx = lua_newuserdatauv(L, sizeof *ctx, 0);
+    rscl_object_set_type(L, &rscl_context_type);
+    nargs = 2;
+  }
+  rscl_fiber *fiber = rscl_fiber_create(L, RSCL_TURN_SLOTS, state, RSCL_ACTION, call);
+  lua_pop(L, 1);
+  if (ctx)
+    *ctx = (context){rscl_slots_ticket(&state->slots, fiber->slot), call->id};
+  call->fiber = fiber;
+  rscl_fiber_run(fiber, nargs);
+}
+
+void rscl_action_cancel(rsci_engine *engine, rsca_call *call) {
+  (void)engine;
+  rscl_fiber_close(call->fiber, RSCA_E_CANCELLED, atomic_load(&call->cancelled));
+}
+
+static rscl_outcome wrong_result(lua_State *L, rsca_call *call, const char *what) {
+  const char *text = lua_pushfstring(L, "%s: action '%s' returned %s", call->action->place, call->action->name, what);
+  return (rscl_outcome){E_FAIL, text, strlen(text)};
+}
+
+/* return nil, message [, status]  or  return nil, err */
+static rscl_outcome failed_result(lua_State *L, int first) {
+  rscl_outcome outcome = {E_FAIL, NULL, 0};
+  if (rscl_is_error(L, first + 1)) {
+    lua_getfield(L, first + 1, "status");
+    outcome.status = rscl_failure_status(L, -1, E_FAIL);
+    lua_getfield(L, first + 1, "message");
+  } else {
+    outcome.status = rscl_failure_status(L, first + 2, E_FAIL);
+    lua_pushvalue(L, first + 1);
+  }
+  outcome.bytes = luaL_tolstring(L, -1, &outcome.size);
+  return outcome;
+}
+
+rscl_outcome rscl_action_returned(lua_State *L, rsca_call *call, int first, int nresults) {
+  rscl_outcome outcome = {S_OK, NULL, 0};
+  int type = lua_type(L, first);
+  if (type == LUA_TNIL && !lua_isnil(L, first + 1))
+    return failed_result(L, first);
+  if (type == LUA_TSTRING || type == LUA_TNUMBER)
+    outcome.bytes = lua_tolstring(L, first, &outcome.size);
+  else if (type != LUA_TNIL)
+    return wrong_result(L, call,
+                        lua_pushfstring(L, "a %s; a string, a number or nothing was expected", luaL_typename(L, first)));
+  if (nresults > 1 && !lua_isnil(L, first + 1) && !rscl_to_status(L, first + 1, &outcome.status))
+    return wrong_result(L, call,
+                        lua_pushfstring(L, "a %s as its status; an integer of 32 bits was expected",
+                                        luaL_typename(L, first + 1)));
+  if (SUCCEEDED(outcome.status) && call->report.size > 0) {
+    /* What it reported comes first: a run hears it all in one. */
+    HRESULT status = rsca_call_report(call, outcome.bytes, outcome.size);
+    if (status == E_OUTOFMEMORY)
+      luaL_error(L, "the response is too large");
+    outcome.bytes = call->report.data;
+    outcome.size = call->report.size;
+  }
+  return outcome;
+}
+
+/* ---- Forgetting ---- */
+
+static void forget_run(rsci_task *task) {
+  lua_action *action = (lua_action *)task;
+  rscl_state *state = (rscl_state *)task->engine;
+  lua_State *L = state->turn;
+  lua_getiuservalue(L, RSCL_TURN_BOX, RSCL_UV_MANAGERS);
+  if (lua_rawgetp(L, -1, action->manager) == LUA_TUSERDATA && lua_getiuservalue(L, -1, 1) == LUA_TTABLE) {
+    lua_pushnil(L);
+    lua_rawseti(L, -2, (lua_Integer)action->slot);
+  }
+  rscl_slots_clear(L, RSCL_TURN_FUNCTIONS, &state->functions, action->slot);
+  free(action);
+}
+
+static void forget_drop(rsci_task *task) {
+  free(task);
+}
+
+static const rsci_task_ops forget_ops = {forget_run, forget_drop};
+
+void rscl_action_forget(rsci_engine *engine, rsci_action *action) {
+  lua_action *data = action->data;
+  if (!rsci_engine_post(engine, &data->task))
+    free(data);
+}
+
+/* ---- Registering ---- */
+
+typedef struct registration {
+  rscl_text name;
+  const char *help;
+  bool replace;
+  int function;      /* index */
+  const char *place; /* "FILE:LINE", on the stack */
+  bool wants_context;
+} registration;
+
+static void check_option(lua_State *L, int options, registration *reg) {
+  /* key at -2, value at -1 */
+  const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
+  if (strcmp(key, "help") == 0) {
+    if (lua_type(L, -1) != LUA_TSTRING)
+      luaL_argerror(L, options, "option 'help' must be a string");
+    rscl_text help;
+    help.data = lua_tolstring(L, -1, &help.size);
+    if (rscl_text_status(help) != S_OK)
+      luaL_argerror(L, options, "option 'help' must be UTF-8 without a NUL byte");
+    reg->help = help.data;
+  } else if (strcmp(key, "replace") == 0) {
+    if (!lua_isboolean(L, -1))
+      luaL_argerror(L, options, "option 'replace' must be a boolean");
+    reg->replace = lua_toboolean(L, -1);
+  } else {
+    luaL_argerror(L, options, lua_pushfstring(L, "unknown option '%s' (help, replace)", key));
+  }
+}
+
+/* [-0, +1, v] */
+static registration check_registration(lua_State *L, int first) {
+  registration reg = {.help = "", .function = first + 1};
+  reg.name = rscl_check_name(L, first);
+  if (lua_istable(L, first + 1)) {
+    reg.function = first + 2;
+    lua_pushnil(L);
+    while (lua_next(L, first + 1)) {
+      check_option(L, first + 1, &reg);
+      lua_pop(L, 1); /* the options table still holds the help text */
+    }
+  }
+  if (!lua_isfunction(L, reg.function))
+    luaL_typeerror(L, reg.function, "function");
+  lua_Debug ar;
+  lua_pushvalue(L, reg.function);
+  (void)lua_getinfo(L, ">Su", &ar);
+  reg.wants_context = ar.isvararg || ar.nparams > 1;
+  if (*ar.what == 'C')
+    reg.place = lua_pushliteral(L, "[C]");
+  else
+    reg.place = lua_pushfstring(L, "%s:%d", *ar.source == '@' || *ar.source == '=' ? ar.source + 1 : ar.short_src,
+                                ar.linedefined);
+  return reg;
+}
+
+static bool same_source(const char *a, const char *b) {
+  const char *a_end = strrchr(a, ':'), *b_end = strrchr(b, ':');
+  if (!a_end || !b_end)
+    return strcmp(a, b) == 0;
+  return a_end - a == b_end - b && memcmp(a, b, (size_t)(a_end - a)) == 0;
+}
+
+/* Puts it in place of what may be there. Raises, without holding anything, where that came from somewhere else. */
+static HRESULT put_action(lua_State *L, rscl_state *state, rsca_manager *manager, rsci_action *action, bool replace) {
+  HRESULT status;
+  do {
+    rsci_action *expected = rsci_manager_find(manager, action->name, action->name_size);
+    if (expected && !replace && !rsci_engine_is_closed(expected->engine) &&
+        !(expected->engine == &state->engine && same_source(expected->place, action->place))) {
+      char text[512];
+      (void)snprintf(text, sizeof text,
+                     "action '%s' is registered already, at %s; this one is at %s (replace = true replaces it)",
+                     action->name, expected->place, action->place);
+      rsci_manager_drop_action(manager, expected);
+      luaL_error(L, "%s", text);
+    }
+    status = rsci_manager_put(manager, action, expected);
+    if (expected)
+      rsci_manager_drop_action(manager, expected);
+  } while (status == RSCA_E_ALREADY_EXISTS); /* another thread was faster */
+  return status;
+}
+
+/* Owns an action until it is registered: put_action may raise. */
+typedef struct unregistered {
+  rsci_action *action;
+} unregistered;
+
+static int unregistered_gc(lua_State *L) {
+  unregistered *owner = lua_touserdata(L, 1);
+  rsci_action *action = owner->action;
+  owner->action = NULL;
+  if (action)
+    rsci_action_forget(action);
+  return 0;
+}
+
+static unregistered *push_unregistered(lua_State *L) {
+  unregistered *owner = lua_newuserdatauv(L, sizeof *owner, 0);
+  owner->action = NULL;
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, unregistered_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  return owner;
+}
+
+int rscl_action_register(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, int first) {
+  luaL_checkstack(L, 12, NULL);
+  registration reg = check_registration(L, first);
+  lua_getiuservalue(L, RSCL_BOX, RSCL_UV_FUNCTIONS);
+  int functions = lua_gettop(L);
+  if (lua_getiuservalue(L, proxy, 1) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, proxy, 1);
+  }
+  int held = lua_gettop(L);
+  unregistered *owner = push_unregistered(L);
+  rscl_slots_reserve(L, functions, &state->functions);
+  lua_pushvalue(L, reg.function);
+  lua_rawseti(L, held, (lua_Integer)state->functions.free);
+
+  lua_action *data = malloc(sizeof *data);
+  rsci_action *action = data ? rsci_action_create(&state->engine, reg.name.data, reg.help, reg.place) : NULL;
+  if (!action) {
+    free(data);
+    return rscl_fail(L, E_OUTOFMEMORY, NULL, NULL);
+  }
+  lua_pushvalue(L, reg.function);
+  *data = (lua_action){.wants_context = reg.wants_context, .manager = manager};
+  data->task.ops = &forget_ops;
+  data->slot = rscl_slots_put(L, functions, &state->functions, NULL);
+  action->data = data;
+  owner->action = action;
+  HRESULT status = put_action(L, state, manager, action, reg.replace);
+  if (FAILED(status))
+    return rscl_fail(L, status, NULL, reg.name.data);
+  owner->action = NULL;
+  lua_pushboolean(L, 1);
+  return 1;
+}

@@ -1,0 +1,37 @@
+/*
+ * Actions written in Lua: registering them, and what the engine seam asks of them.
+ *
+ * Provides: rscl_action_*, the ctx object
+ * Uses:     fiber, object, error
+ */
+#ifndef RSCL_ACTION_H
+#define RSCL_ACTION_H
+
+#include "object.h"
+#include "state.h"
+
+/* The engine seam. */
+void rscl_action_start(rsci_engine *engine, rsca_call *call);
+void rscl_action_cancel(rsci_engine *engine, rsca_call *call);
+void rscl_action_forget(rsci_engine *engine, rsci_action *action);
+
+/* How many results of a fiber's function count. */
+#define RSCL_MOST_RESULTS 3
+
+/* What an action's results mean. Bytes are borrowed from the stack or are constant. */
+typedef struct rscl_outcome {
+  HRESULT status;
+  const char *bytes;
+  size_t size;
+} rscl_outcome;
+
+/* `nresults` results from index `first`, filled up with nil to RSCL_MOST_RESULTS. [-0, +1, e] */
+rscl_outcome rscl_action_returned(lua_State *L, rsca_call *call, int first, int nresults);
+
+/* register(name [, options], function): arguments from index `first`. The function is kept in the user value of the
+ * proxy at `proxy`. Returns true, or nil, err. */
+int rscl_action_register(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, int first);
+
+extern const rscl_type rscl_context_type;
+
+#endif

@@ -1,0 +1,170 @@
+/*
+ * The host's side of the binding: rsca/lua.h. Every function is one protected call of a C function.
+ */
+#include <rsca/lua.h>
+
+#include <string.h>
+
+#include <lualib.h>
+
+#include "callback.h"
+#include "embedded.h"
+#include "error.h"
+#include "manager_proxy.h"
+#include "module.h"
+
+/* What a host's call is about; passed as a light userdata. */
+typedef struct work {
+  rsca_manager *manager;
+  ICustomActionResultCallback *callback;
+  HRESULT status;
+} work;
+
+/* Calls `main` with (work, value at `index` if not 0) under protection, leaving `nresults` on S_OK. */
+static HRESULT protect(lua_State *L, lua_CFunction main, work *what, int index, int nresults) {
+  if (!L)
+    return E_INVALIDARG;
+  if (!lua_checkstack(L, 4))
+    return E_OUTOFMEMORY;
+  if (index)
+    index = lua_absindex(L, index);
+  int top = lua_gettop(L);
+  lua_pushcfunction(L, main);
+  lua_pushlightuserdata(L, what);
+  if (index)
+    lua_pushvalue(L, index);
+  int status = lua_pcall(L, index ? 2 : 1, nresults, 0);
+  if (status != LUA_OK)
+    what->status = status == LUA_ERRMEM ? E_OUTOFMEMORY : E_FAIL;
+  if (FAILED(what->status))
+    lua_settop(L, top);
+  return what->status;
+}
+
+static int load_embedded(lua_State *L) {
+  if (luaL_loadbufferx(L, (const char *)rscl_embedded_init, sizeof rscl_embedded_init, "=rsca/init.lua", "t") != LUA_OK)
+    return lua_error(L);
+  lua_insert(L, 1);
+  lua_call(L, lua_gettop(L) - 1, 1);
+  return 1;
+}
+
+static int open_main(lua_State *L) {
+  work *what = lua_touserdata(L, 1);
+  (void)luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  if (lua_getfield(L, -1, LUA_LOADLIBNAME) != LUA_TTABLE) {
+    what->status = E_INVALIDARG;
+    return 0;
+  }
+  what->status = rscl_module_open(L, what->manager);
+  if (FAILED(what->status))
+    return 0;
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  lua_pushcfunction(L, luaopen_rsca_core);
+  lua_setfield(L, -2, "rsca.core");
+  lua_pushcfunction(L, load_embedded);
+  lua_setfield(L, -2, "rsca");
+  return 0;
+}
+
+HRESULT rsca_lua_open(lua_State *L, rsca_manager *manager) {
+  work what = {.manager = manager};
+  return protect(L, open_main, &what, 0, 0);
+}
+
+HRESULT rsca_lua_own_manager(lua_State *L, rsca_manager **out) {
+  if (!out)
+    return E_INVALIDARG;
+  *out = NULL;
+  if (!L || !lua_checkstack(L, 1))
+    return E_INVALIDARG;
+  rscl_state *state = rscl_push_box(L);
+  lua_pop(L, 1);
+  if (!state)
+    return RSCA_E_NOT_FOUND;
+  (void)rsca_manager_add_ref(state->own);
+  *out = state->own;
+  return S_OK;
+}
+
+static int push_manager_main(lua_State *L) {
+  work *what = lua_touserdata(L, 1);
+  rscl_state *state = rscl_push_box(L);
+  what->status = state ? S_OK : RSCA_E_NOT_FOUND;
+  if (!state)
+    return 0;
+  rscl_manager_push(L, -1, state, what->manager);
+  return 1;
+}
+
+HRESULT rsca_lua_push_manager(lua_State *L, rsca_manager *manager) {
+  work what = {.manager = manager};
+  return manager ? protect(L, push_manager_main, &what, 0, 1) : E_INVALIDARG;
+}
+
+static int to_manager_main(lua_State *L) {
+  work *what = lua_touserdata(L, 1);
+  rsca_manager *manager = rscl_manager_test(L, 2);
+  if (!manager) {
+    what->status = E_INVALIDARG;
+    return 0;
+  }
+  (void)rsca_manager_add_ref(manager);
+  what->manager = manager;
+  if (rscl_push_box(L))
+    rscl_manager_settle(L, -1, 2); /* somebody outside needs it from now on */
+  return 0;
+}
+
+HRESULT rsca_lua_to_manager(lua_State *L, int index, rsca_manager **out) {
+  if (!out)
+    return E_INVALIDARG;
+  work what = {0};
+  HRESULT status = protect(L, to_manager_main, &what, index, 0);
+  *out = SUCCEEDED(status) ? what.manager : NULL;
+  if (FAILED(status) && what.manager)
+    (void)rsca_manager_release(what.manager);
+  return status;
+}
+
+static int push_callback_main(lua_State *L) {
+  work *what = lua_touserdata(L, 1);
+  what->status = rscl_push_box(L) ? S_OK : RSCA_E_NOT_FOUND;
+  if (FAILED(what->status))
+    return 0;
+  rscl_callback_push(L, -1, what->callback);
+  return 1;
+}
+
+HRESULT rsca_lua_push_callback(lua_State *L, ICustomActionResultCallback *callback) {
+  work what = {.callback = callback};
+  return callback ? protect(L, push_callback_main, &what, 0, 1) : E_INVALIDARG;
+}
+
+static int to_callback_main(lua_State *L) {
+  work *what = lua_touserdata(L, 1);
+  rscl_state *state = rscl_push_box(L);
+  if (!state) {
+    what->status = RSCA_E_NOT_FOUND;
+    return 0;
+  }
+  bool handler = lua_isfunction(L, 2) || rscl_object_test(L, 2, &rscl_callback_type);
+  if (!handler && lua_istable(L, 2))
+    handler = lua_getfield(L, 2, "ReportResult") != LUA_TNIL;
+  if (!handler) {
+    what->status = E_INVALIDARG;
+    return 0;
+  }
+  what->callback = rscl_callback_create(L, state, 3, 2);
+  what->status = what->callback ? S_OK : E_OUTOFMEMORY;
+  return 0;
+}
+
+HRESULT rsca_lua_to_callback(lua_State *L, int index, ICustomActionResultCallback **out) {
+  if (!out)
+    return E_INVALIDARG;
+  work what = {0};
+  HRESULT status = protect(L, to_callback_main, &what, index, 0);
+  *out = SUCCEEDED(status) ? what.callback : NULL;
+  return status;
+}

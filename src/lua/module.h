@@ -1,0 +1,15 @@
+/*
+ * Opening the module in a state, for require and for hosts.
+ *
+ * Provides: rscl_module_open
+ */
+#ifndef RSCL_MODULE_H
+#define RSCL_MODULE_H
+
+#include "state.h"
+
+/* Pushes the module table of this state, made at the first time with `manager` (NULL: a new one) as the state's own.
+ * RSCA_E_ALREADY_EXISTS: the state has another one of its own. [-0, +1, m]; on failure nothing useful is pushed */
+HRESULT rscl_module_open(lua_State *L, rsca_manager *manager);
+
+#endif

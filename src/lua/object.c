@@ -1,0 +1,50 @@
+#include "object.h"
+
+#include <stddef.h>
+
+static void set_functions(lua_State *L, const luaL_Reg *functions, int box) {
+  lua_pushvalue(L, box);
+  luaL_setfuncs(L, functions, 1);
+}
+
+void rscl_object_open(lua_State *L, const rscl_type *type, int box) {
+  box = lua_absindex(L, box);
+  lua_newtable(L);
+  if (type->meta)
+    set_functions(L, type->meta, box);
+  lua_pushstring(L, type->name);
+  lua_setfield(L, -2, "__name");
+  lua_pushboolean(L, 0); /* what getmetatable answers: finalizers are not for scripts to call */
+  lua_setfield(L, -2, "__metatable");
+  lua_newtable(L);
+  if (type->methods)
+    set_functions(L, type->methods, box);
+  if (type->index) {
+    lua_pushvalue(L, box);
+    lua_insert(L, -2);
+    lua_pushcclosure(L, type->index, 2);
+  }
+  lua_setfield(L, -2, "__index");
+  lua_rawsetp(L, LUA_REGISTRYINDEX, type);
+}
+
+void rscl_object_set_type(lua_State *L, const rscl_type *type) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, type);
+  lua_setmetatable(L, -2);
+}
+
+void *rscl_object_test(lua_State *L, int index, const rscl_type *type) {
+  if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index))
+    return NULL;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, type);
+  int same = lua_rawequal(L, -1, -2);
+  lua_pop(L, 2);
+  return same ? lua_touserdata(L, index) : NULL;
+}
+
+void *rscl_object_check(lua_State *L, int arg, const rscl_type *type) {
+  void *object = rscl_object_test(L, arg, type);
+  if (!object)
+    luaL_typeerror(L, arg, type->name);
+  return object;
+}

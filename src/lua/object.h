@@ -1,0 +1,33 @@
+/*
+ * Userdata of our own: metatables kept under the addresses of statics.
+ *
+ * Provides: rscl_object_*
+ * Uses:     Lua only
+ */
+#ifndef RSCL_OBJECT_H
+#define RSCL_OBJECT_H
+
+#include <lauxlib.h>
+#include <lua.h>
+
+/* One per type; its address names the metatable in the registry. */
+typedef struct rscl_type {
+  const char *name;    /* for messages */
+  const luaL_Reg *meta; /* metamethods */
+  const luaL_Reg *methods;
+  lua_CFunction index; /* NULL: __index is the table of methods; else this, with the methods as second upvalue */
+} rscl_type;
+
+/* Makes the metatable; every function gets the box at index `box` as its first upvalue. [-0, +0, m] */
+void rscl_object_open(lua_State *L, const rscl_type *type, int box);
+
+/* Sets the metatable of the userdata on top. [-0, +0, -] */
+void rscl_object_set_type(lua_State *L, const rscl_type *type);
+
+/* The userdata at `index` if it is of that type, else NULL. [-0, +0, -] */
+void *rscl_object_test(lua_State *L, int index, const rscl_type *type);
+
+/* The same, raising a message that names the argument. [-0, +0, v] */
+void *rscl_object_check(lua_State *L, int arg, const rscl_type *type);
+
+#endif

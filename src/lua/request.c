@@ -1,0 +1,308 @@
+#include "request.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+#include "fiber.h"
+#include "manager_proxy.h"
+
+/* ---- The request itself ---- */
+
+static rscl_request *request_create(rscl_state *state) {
+  rscl_request *request = calloc(1, sizeof *request);
+  if (request) {
+    rsci_refs_init(&request->refs);
+    rsci_engine_hold(&state->engine);
+    request->state = state;
+  }
+  return request;
+}
+
+void rscl_request_release(rscl_request *request) {
+  if (rsci_refs_drop(&request->refs) > 0)
+    return;
+  free(request->buffer.data);
+  rsci_engine_release(&request->state->engine);
+  free(request);
+}
+
+void rscl_request_unwait(rscl_request *request, rscl_fiber *fiber) {
+  for (rscl_fiber **place = &request->waiters; *place; place = &(*place)->next_waiter) {
+    if (*place == fiber) {
+      *place = fiber->next_waiter;
+      return;
+    }
+  }
+}
+
+/* Gives the result to the request; on the state's thread. */
+static void complete(rsca_call *call) {
+  rscl_request *request = call->sink.object;
+  request->status = call->status;
+  request->bytes = call->bytes;
+  request->size = call->size;
+  if (call->bytes && call->bytes == call->report.data) {
+    request->buffer = call->report;
+    call->report = (rsci_buffer){0};
+  }
+  request->done = true;
+  request->state->expected--;
+  rsci_call_leave(call);
+  while (request->waiters) {
+    rscl_fiber *fiber = request->waiters;
+    request->waiters = fiber->next_waiter;
+    rscl_fiber_wake(fiber);
+  }
+  rscl_request_release(request);
+  rsci_call_delivered(call);
+}
+
+static rsca_call *call_of_delivery(rsci_task *task) {
+  return (rsca_call *)((char *)task - offsetof(rsca_call, delivery));
+}
+
+static void delivery_run(rsci_task *task) {
+  complete(call_of_delivery(task));
+}
+
+/* The state has closed: nobody waits any more. */
+static void delivery_drop(rsci_task *task) {
+  rsca_call *call = call_of_delivery(task);
+  rsci_call_leave(call);
+  rscl_request_release(call->sink.object);
+  rsci_call_delivered(call);
+}
+
+static const rsci_task_ops delivery_ops = {delivery_run, delivery_drop};
+
+static void sink_hold(void *object) {
+  rscl_request *request = object;
+  (void)rsci_refs_add(&request->refs);
+}
+
+static void sink_release(void *object) {
+  rscl_request_release(object);
+}
+
+static void sink_ended(rsca_call *call) {
+  rscl_request *request = call->sink.object;
+  rscl_state *state = request->state;
+  (void)rsci_call_keep_bytes(call);
+  if (rscl_is_local(state, call) && !state->engine.closed) {
+    complete(call);
+    return;
+  }
+  call->delivery.ops = &delivery_ops;
+  if (!rsci_engine_post(&state->engine, &call->delivery))
+    delivery_drop(&call->delivery);
+}
+
+static const rsci_sink_ops request_sink = {sink_hold, sink_release, sink_ended};
+
+static HRESULT start(rscl_request *request, rsca_manager *manager, rscl_text name, rscl_text args) {
+  const rsci_sink sink = {.ops = &request_sink, .object = request};
+  HRESULT status =
+      rsci_manager_run(manager, name.data, name.size, args.data, args.size, &sink, &request->id);
+  if (SUCCEEDED(status))
+    request->state->expected++;
+  return status;
+}
+
+/* [-0, +1 or 2, m] */
+static int push_result(lua_State *L, const rscl_request *request, const char *action) {
+  if (FAILED(request->status)) {
+    lua_pushnil(L);
+    rscl_push_error(L, request->status, request->bytes ? request->bytes : "", request->size, action);
+    return 2;
+  }
+  lua_pushlstring(L, request->bytes ? request->bytes : "", request->size);
+  if (request->status == S_OK)
+    return 1;
+  rscl_push_status(L, request->status);
+  return 2;
+}
+
+/* ---- The object ---- */
+
+/* User values: its manager's proxy, the action's name. */
+enum { UV_MANAGER = 1, UV_NAME, UV_COUNT = UV_NAME };
+
+typedef struct request_object {
+  rscl_request *request; /* NULL: finalized, or never started */
+} request_object;
+
+static rscl_request *check_request(lua_State *L, int arg) {
+  request_object *object = rscl_object_check(L, arg, &rscl_request_type);
+  if (!object->request)
+    luaL_error(L, "this request has been finalized");
+  return object->request;
+}
+
+/* Pushes an object with a fresh request; NULL, and nil, err pushed, when out of memory. */
+static rscl_request *push_object(lua_State *L, rscl_state *state, int proxy, rscl_text name) {
+  proxy = lua_absindex(L, proxy);
+  request_object *object = lua_newuserdatauv(L, sizeof *object, UV_COUNT);
+  object->request = NULL;
+  rscl_object_set_type(L, &rscl_request_type);
+  lua_pushvalue(L, proxy);
+  lua_setiuservalue(L, -2, UV_MANAGER);
+  lua_pushlstring(L, name.data, name.size);
+  lua_setiuservalue(L, -2, UV_NAME);
+  object->request = request_create(state);
+  if (!object->request)
+    (void)rscl_fail(L, E_OUTOFMEMORY, NULL, name.data);
+  return object->request;
+}
+
+int rscl_request_run(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, rscl_text name, rscl_text args) {
+  rscl_request *request = push_object(L, state, proxy, name);
+  if (!request)
+    return 2;
+  HRESULT status = start(request, manager, name, args);
+  if (FAILED(status))
+    return rscl_fail(L, status, NULL, name.data);
+  return 1;
+}
+
+static int request_gc(lua_State *L) {
+  request_object *object = rscl_object_check(L, 1, &rscl_request_type);
+  rscl_request *request = object->request;
+  object->request = NULL;
+  if (request)
+    rscl_request_release(request);
+  return 0;
+}
+
+static int request_tostring(lua_State *L) {
+  rscl_request *request = check_request(L, 1);
+  lua_getiuservalue(L, 1, UV_NAME);
+  lua_pushfstring(L, "rsca.request: call %I of '%s'%s", (LUAI_UACINT)request->id, lua_tostring(L, -1),
+                  request->done ? ", ended" : "");
+  return 1;
+}
+
+static int request_index(lua_State *L) {
+  rscl_request *request = check_request(L, 1);
+  if (lua_type(L, 2) == LUA_TSTRING && strcmp(lua_tostring(L, 2), "id") == 0) {
+    lua_pushinteger(L, (lua_Integer)request->id);
+    return 1;
+  }
+  lua_pushvalue(L, 2);
+  lua_rawget(L, lua_upvalueindex(2));
+  return 1;
+}
+
+static int request_cancel(lua_State *L) {
+  rscl_request *request = check_request(L, 1);
+  lua_getiuservalue(L, 1, UV_MANAGER);
+  return rscl_manager_cancel(L, -1, request->id);
+}
+
+/* ---- Waiting ---- */
+
+/* Sets up the fiber's wait for a request that is not done. */
+static void await_on(rscl_fiber *fiber, rscl_request *request) {
+  if (fiber->request)
+    rscl_request_release(fiber->request);
+  (void)rsci_refs_add(&request->refs);
+  fiber->request = request;
+  fiber->next_waiter = request->waiters;
+  request->waiters = fiber;
+  fiber->wait = RSCL_WAIT_REQUEST;
+}
+
+/* The request that the fiber awaited, done or not; its reference stays with the fiber until the next wait. */
+static rscl_request *awaited(lua_State *L, rscl_state *state) {
+  rscl_fiber *fiber = rscl_resumed(L, state);
+  rscl_request_unwait(fiber->request, fiber);
+  return fiber->request;
+}
+
+static int push_awaited(lua_State *L, const rscl_request *request, const char *action) {
+  if (request->done)
+    return push_result(L, request, action);
+  return rscl_fail(L, RSCA_WAIT_TIMEOUT, NULL, action);
+}
+
+static int await_done(lua_State *L, int status, lua_KContext context_value) {
+  (void)status;
+  (void)context_value;
+  rscl_request *request = awaited(L, rscl_check_state(L));
+  lua_getiuservalue(L, 1, UV_NAME);
+  return push_awaited(L, request, lua_tostring(L, -1));
+}
+
+static int request_await(lua_State *L) {
+  rscl_state *state = rscl_check_state(L);
+  rscl_request *request = check_request(L, 1);
+  uint64_t limit_ns = lua_isnoneornil(L, 2) ? UINT64_MAX : rscl_check_ns(L, 2);
+  lua_settop(L, 1);
+  lua_getiuservalue(L, 1, UV_NAME);
+  const char *action = lua_tostring(L, 2);
+  if (request->done)
+    return push_result(L, request, action);
+  rscl_mode mode = rscl_wait_mode(L, state);
+  if (mode == RSCL_CLOSING)
+    return rscl_push_closing(L);
+  uint64_t now_ns = rsci_now_ns();
+  uint64_t due_ns = limit_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + limit_ns;
+  if (mode == RSCL_YIELD) {
+    rscl_fiber *fiber = state->current;
+    if (due_ns != UINT64_MAX) {
+      if (!rsci_runner_set_alarm(state->engine.runner, &fiber->alarm, due_ns))
+        return rscl_fail(L, E_OUTOFMEMORY, NULL, action);
+      fiber->has_alarm = true;
+    }
+    await_on(fiber, request);
+    return lua_yieldk(L, 0, 0, await_done);
+  }
+  do
+    (void)rscl_block(L, state, due_ns);
+  while (!request->done && rsci_now_ns() < due_ns);
+  return push_awaited(L, request, action);
+}
+
+static int call_done(lua_State *L, int status, lua_KContext name_index) {
+  (void)status;
+  rscl_request *request = awaited(L, rscl_check_state(L));
+  return push_result(L, request, lua_tostring(L, (int)name_index));
+}
+
+int rscl_request_call(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, int name_index,
+                      rscl_text args) {
+  rscl_text name;
+  name.data = lua_tolstring(L, name_index, &name.size);
+  rscl_mode mode = rscl_wait_mode(L, state);
+  if (mode == RSCL_CLOSING)
+    return rscl_push_closing(L);
+  if (mode == RSCL_YIELD) {
+    rscl_request *request = request_create(state);
+    HRESULT status = request ? start(request, manager, name, args) : E_OUTOFMEMORY;
+    if (SUCCEEDED(status)) {
+      await_on(state->current, request);
+      rscl_manager_settle(L, RSCL_BOX, proxy);
+    }
+    if (request)
+      rscl_request_release(request);
+    if (FAILED(status))
+      return rscl_fail(L, status, NULL, name.data);
+    return lua_yieldk(L, 0, name_index, call_done);
+  }
+  /* The object owns the request, should a hook raise while this blocks. */
+  rscl_request *request = push_object(L, state, proxy, name);
+  if (!request)
+    return 2;
+  HRESULT status = start(request, manager, name, args);
+  if (FAILED(status))
+    return rscl_fail(L, status, NULL, name.data);
+  rscl_manager_settle(L, RSCL_BOX, proxy);
+  while (!request->done)
+    (void)rscl_block(L, state, UINT64_MAX);
+  rscl_manager_settle(L, RSCL_BOX, proxy);
+  return push_result(L, request, name.data);
+}
+
+static const luaL_Reg request_methods[] = {{"await", request_await}, {"cancel", request_cancel}, {NULL, NULL}};
+static const luaL_Reg request_meta[] = {{"__gc", request_gc}, {"__tostring", request_tostring}, {NULL, NULL}};
+const rscl_type rscl_request_type = {"rsca.request", request_meta, request_methods, request_index};

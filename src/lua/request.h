@@ -1,0 +1,40 @@
+/*
+ * Requests: calls that somebody awaits.
+ *
+ * Provides: rscl_request, the request object, call
+ * Uses:     fiber, object, error
+ * Threads:  the state's own; hold, release and the sink's drop: any
+ */
+#ifndef RSCL_REQUEST_H
+#define RSCL_REQUEST_H
+
+#include "object.h"
+#include "state.h"
+#include "text_args.h"
+
+typedef struct rscl_request {
+  rsci_refs refs;     /* the object's, the sink's, and one per fiber that waits */
+  rscl_state *state;  /* held */
+  uint64_t id;        /* of the call */
+  rscl_fiber *waiters;
+  bool done;
+  HRESULT status;
+  rsci_buffer buffer; /* owns the bytes, where they are not constant */
+  const char *bytes;
+  size_t size;
+} rscl_request;
+
+void rscl_request_release(rscl_request *request);
+
+/* Takes a fiber off the list of those who wait; harmless if it is not there. */
+void rscl_request_unwait(rscl_request *request, rscl_fiber *fiber);
+
+/* run(name [, args]) without a callback: pushes a request, or nil, err. `proxy`: index of the manager's. */
+int rscl_request_run(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, rscl_text name, rscl_text args);
+
+/* call(name [, args]): waits, and pushes response [, status], or nil, err. `name_index`: where the name is. */
+int rscl_request_call(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, int name_index, rscl_text args);
+
+extern const rscl_type rscl_request_type;
+
+#endif
