@@ -88,6 +88,7 @@ static void forget_all(rsci_action *action, rsca_manager *manager) {
 }
 
 static bool cut_here(rsca_manager *manager);
+static void step_orphan(rsca_manager *manager);
 
 /* Nobody has a reference any more: what is in flight ends, and then calls_gone frees. */
 static void retire(rsca_manager *manager) {
@@ -96,8 +97,9 @@ static void retire(rsca_manager *manager) {
   rsci_registry_fini(&manager->registry);
   rsci_lock_leave(&manager->lock);
   forget_all(actions, manager);
-  if (!cut_here(manager))
+  if (manager->finalized || !cut_here(manager))
     rsci_manager_cut_later(manager);
+  step_orphan(manager);
   rsci_calls_unkeep(&manager->calls);
 }
 
@@ -452,21 +454,25 @@ static void post_shutdown(rsca_manager *manager) {
   if (!post)
     return;
   manager->shutdown_task.ops = &shutdown_ops;
-  rsci_runner *runner = manager->runner; /* the caller keeps the manager, which holds it */
   /* Never refused: the native engine does not close while the manager is kept. */
   (void)rsci_engine_post(manager->native, &manager->shutdown_task);
-  /* The Lua state that lived here may have closed meanwhile: then nobody else will step for a manager without an
-   * owner. */
-  if (rsci_refs_count(&manager->refs) == 0) {
-    size_t ran = 1;
-    while (rsci_runner_may_step(runner) && ran > 0)
-      (void)rsci_runner_step(runner, 0, &ran);
-  }
+}
+
+/* For a manager without an owner, where no Lua state lives that will step: what was posted is run now or never. Inside
+ * a step this does nothing, and rsca_manager_step does it after the step. */
+static void step_orphan(rsca_manager *manager) {
+  size_t ran = 1;
+  while (ran > 0 && !rsci_runner_is_pinned(manager->runner))
+    (void)rsci_runner_step(manager->runner, 0, &ran);
 }
 
 void rsci_manager_cut_later(rsca_manager *manager) {
   refuse_calls(manager, true);
   post_shutdown(manager);
+}
+
+void rsci_manager_finalize(rsca_manager *manager) {
+  manager->finalized = true;
 }
 
 /* Steps until nothing is in flight, or the time is over: then cuts. */
@@ -523,9 +529,8 @@ HRESULT rsca_manager_step(rsca_manager *manager, unsigned budget) {
   keep(manager);
   bool stepped = rsci_runner_step(manager->runner, budget, &ran);
   bool some = ran > 0;
-  /* A callback may have given back the last reference: this is the last chance to end what is in flight. */
-  while (stepped && ran > 0 && rsci_refs_count(&manager->refs) == 0)
-    stepped = rsci_runner_step(manager->runner, 0, &ran);
+  if (stepped && rsci_refs_count(&manager->refs) == 0)
+    step_orphan(manager); /* a callback gave back the last reference */
   rsci_calls_unkeep(&manager->calls);
   if (!stepped && !some)
     return RSCA_E_POSSIBLE_DEADLOCK;

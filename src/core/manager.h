@@ -34,6 +34,7 @@ struct rsca_manager {
   rsci_calls calls;
   enum { RSCI_OPEN, RSCI_DRAINING, RSCI_DOWN } state;
   bool shutdown_posted;
+  bool finalized; /* by its last owner, see rsci_manager_finalize */
 
   rsci_task shutdown_task; /* does what the state says, on the thread that steps */
   rsci_task drain_task;    /* the end of a drain's time */
@@ -61,8 +62,11 @@ HRESULT rsci_manager_take(rsca_manager *manager, const char *name, size_t size);
 HRESULT rsci_manager_run(rsca_manager *manager, const char *name, size_t name_size, const char *args, size_t args_size,
                          const rsci_sink *sink, uint64_t *id);
 
-/* Shutdown(TRUE) that ends no call on this stack: for finalizers. The manager has a reference. */
+/* Shutdown(TRUE) that ends no call on this stack, but in the following steps. */
 void rsci_manager_cut_later(rsca_manager *manager);
+
+/* Says that the last reference is about to be given back by a finalizer: it ends no call on its stack. */
+void rsci_manager_finalize(rsca_manager *manager);
 
 /* Calls accepted and not yet ended. */
 size_t rsci_manager_live(rsca_manager *manager);

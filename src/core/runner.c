@@ -156,6 +156,14 @@ bool rsci_runner_step(rsci_runner *runner, size_t budget, size_t *ran) {
   return true;
 }
 
+void rsci_runner_abandon_step(rsci_runner *runner) {
+  if (!atomic_exchange(&runner->stepping, false))
+    return;
+  queue_append(&runner->batch, &runner->ready);
+  queue_append(&runner->ready, &runner->batch);
+  rsci_runner_release(runner); /* the step's hold */
+}
+
 rsci_task *rsci_runner_next(rsci_runner *runner, const rsci_engine *engine) {
   if (!runner->batch.head || runner->batch.head->engine != engine || runner->budget == 0)
     return NULL;
@@ -181,6 +189,10 @@ void rsci_runner_pin(rsci_runner *runner) {
 
 void rsci_runner_unpin(rsci_runner *runner) {
   atomic_store(&runner->pinned, false);
+}
+
+bool rsci_runner_is_pinned(rsci_runner *runner) {
+  return atomic_load(&runner->pinned);
 }
 
 uint64_t rsci_runner_timeout_ns(rsci_runner *runner) {

@@ -81,6 +81,9 @@ void rsci_runner_clear_alarm(rsci_runner *runner, rsci_alarm *alarm);
  * how many were run. False, and nothing done, when the runner is being stepped already. */
 bool rsci_runner_step(rsci_runner *runner, size_t budget, size_t *ran);
 
+/* The step that is on will never go on: its stack is left for good. */
+void rsci_runner_abandon_step(rsci_runner *runner);
+
 /* For an engine's turn: its next task of this step, or NULL when the turn is over. */
 rsci_task *rsci_runner_next(rsci_runner *runner, const struct rsci_engine *engine);
 
@@ -93,6 +96,7 @@ bool rsci_runner_may_step(rsci_runner *runner);
 /* Says that a Lua state of this thread lives here, or that it does no more. */
 void rsci_runner_pin(rsci_runner *runner);
 void rsci_runner_unpin(rsci_runner *runner);
+bool rsci_runner_is_pinned(rsci_runner *runner);
 
 /* Nanoseconds until there is something to do: 0 now, UINT64_MAX nothing known. Thread that steps. */
 uint64_t rsci_runner_timeout_ns(rsci_runner *runner);

@@ -73,6 +73,13 @@ int rscl_fail(lua_State *L, HRESULT status, const char *message, const char *act
   return 2;
 }
 
+int rscl_refused(lua_State *L, HRESULT status, const char *action) {
+  const char *message = NULL;
+  if (status == RSCA_E_NOT_FOUND)
+    message = lua_pushfstring(L, "no action is registered under the name '%s'", action);
+  return rscl_fail(L, status, message, action);
+}
+
 bool rscl_is_error(lua_State *L, int index) {
   if (lua_type(L, index) != LUA_TTABLE || !lua_checkstack(L, 2) || !lua_getmetatable(L, index))
     return false;

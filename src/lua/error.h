@@ -16,6 +16,9 @@ void rscl_push_error(lua_State *L, HRESULT status, const char *message, size_t s
 /* Pushes nil and that error: the answer of a function that failed at run time. Returns 2. [-0, +2, m] */
 int rscl_fail(lua_State *L, HRESULT status, const char *message, const char *action);
 
+/* The same for a call of `action` that was not accepted, or an action that is not there. [-0, +2, m] */
+int rscl_refused(lua_State *L, HRESULT status, const char *action);
+
 /* Whether the value is one of these errors. [-0, +0, -] */
 bool rscl_is_error(lua_State *L, int index);
 

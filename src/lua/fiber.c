@@ -20,8 +20,8 @@ static const rsci_task_ops fiber_ops;
 /* ---- Life ---- */
 
 rscl_fiber *rscl_fiber_create(lua_State *L, int slots, rscl_state *state, rscl_fiber_kind kind, rsca_call *call) {
-  rscl_slots_reserve(L, slots, &state->slots);
   lua_State *co = lua_newthread(L);
+  rscl_slots_reserve(L, slots, &state->slots); /* after what may run finalizers: they take slots too */
   rscl_fiber *fiber = state->free_fibers;
   if (fiber)
     state->free_fibers = fiber->next;
@@ -112,6 +112,8 @@ static void close_coroutine(rscl_fiber *fiber, bool failed) {
   rscl_state *state = fiber->state;
   rscl_fiber *current = state->current;
   lua_State *L = state->turn;
+  if (fiber->running) /* it is what closes the state, with os.exit, and never goes on */
+    return;
   state->current = fiber;
   fiber->closing = true;
   int status = reset_coroutine(fiber->co, L);
@@ -193,9 +195,12 @@ static void resume(rscl_fiber *fiber, int nargs) {
   rscl_fiber *outer = state->current;
   int nresults = 0;
   state->current = fiber;
+  fiber->running = true;
   int status = lua_resume(fiber->co, state->turn, nargs, &nresults);
+  fiber->running = false;
   state->current = outer;
   if (status == LUA_YIELD) {
+    state->suspended = true;
     if (fiber->wait == RSCL_NO_WAIT) {
       /* A yield of the script's own: it gives way until the next step, and nobody takes what it passed. */
       lua_pop(fiber->co, nresults);

@@ -32,6 +32,7 @@ struct rscl_fiber {
   int nargs;      /* of its first run, where that was posted */
   bool queued;    /* its task has been posted */
   bool has_alarm; /* its alarm was set; when it is not set any more, it has posted the task */
+  bool running;   /* on the C stack */
   bool closing;   /* its coroutine is being closed: nothing waits */
   rsci_task task;
   rsci_alarm alarm;

@@ -26,6 +26,8 @@ static HRESULT protect(lua_State *L, lua_CFunction main, work *what, int index, 
     return E_INVALIDARG;
   if (!lua_checkstack(L, 4))
     return E_OUTOFMEMORY;
+  if (index && lua_isnone(L, index))
+    return E_INVALIDARG;
   if (index)
     index = lua_absindex(L, index);
   int top = lua_gettop(L);

@@ -228,7 +228,7 @@ static int manager_gc(lua_State *L) {
   /* Not on this stack: a finalizer runs wherever memory was asked for. A manager that native code still holds (then
    * the whole state is closing) goes on without us. */
   if (rsci_refs_count(&manager->refs) == 1 + proxy->extra)
-    rsci_manager_cut_later(manager);
+    rsci_manager_finalize(manager);
   (void)release_all(L, proxy, 1);
   return 0;
 }
@@ -330,7 +330,7 @@ static int unregister_action(lua_State *L, rsca_manager *manager, int first) {
   rscl_text name = rscl_check_name(L, first);
   HRESULT status = rsci_manager_take(manager, name.data, name.size);
   if (FAILED(status))
-    return rscl_fail(L, status, NULL, name.data);
+    return rscl_refused(L, status, name.data);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -365,7 +365,7 @@ static int run_action(lua_State *L, rsca_manager *manager, int proxy, int first)
     uint64_t id;
     HRESULT status = run_with(L, state, manager, name, args, first + 2, &id);
     if (FAILED(status))
-      return rscl_fail(L, status, NULL, name.data);
+      return rscl_refused(L, status, name.data);
     lua_pushinteger(L, (lua_Integer)id);
     results = 1;
   }

@@ -161,7 +161,7 @@ int rscl_request_run(lua_State *L, rscl_state *state, rsca_manager *manager, int
     return 2;
   HRESULT status = start(request, manager, name, args);
   if (FAILED(status))
-    return rscl_fail(L, status, NULL, name.data);
+    return rscl_refused(L, status, name.data);
   return 1;
 }
 
@@ -286,7 +286,7 @@ int rscl_request_call(lua_State *L, rscl_state *state, rsca_manager *manager, in
     if (request)
       rscl_request_release(request);
     if (FAILED(status))
-      return rscl_fail(L, status, NULL, name.data);
+      return rscl_refused(L, status, name.data);
     return lua_yieldk(L, 0, name_index, call_done);
   }
   /* The object owns the request, should a hook raise while this blocks. */
@@ -295,7 +295,7 @@ int rscl_request_call(lua_State *L, rscl_state *state, rsca_manager *manager, in
     return 2;
   HRESULT status = start(request, manager, name, args);
   if (FAILED(status))
-    return rscl_fail(L, status, NULL, name.data);
+    return rscl_refused(L, status, name.data);
   rscl_manager_settle(L, RSCL_BOX, proxy);
   while (!request->done)
     (void)rscl_block(L, state, UINT64_MAX);

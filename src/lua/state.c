@@ -5,6 +5,7 @@
 
 #include "action.h"
 #include "fiber.h"
+#include "object.h"
 
 static const char box_key; /* its address is the box's place in the registry */
 
@@ -60,6 +61,10 @@ void *rscl_slots_owner(const rscl_slots *slots, uint64_t ticket) {
 
 /* ---- Turns ---- */
 
+static int closer_gc(lua_State *L);
+static const luaL_Reg closer_meta[] = {{"__gc", closer_gc}, {NULL, NULL}};
+static const rscl_type closer_type = {"rsca.closer", closer_meta, NULL, NULL};
+
 typedef struct protected_work {
   rscl_state *state;
   void (*work)(rscl_state *state, void *data);
@@ -107,6 +112,18 @@ void rscl_state_protect(rscl_state *state, void (*work)(rscl_state *state, void 
   }
 }
 
+/* lua_close runs finalizers in the reverse order of their objects' making. So that a coroutine that waits is closed
+ * while what it holds (a file, a proxy) is still whole, a new closer is made after it began to wait. The one before is
+ * garbage, and does nothing. [-0, +0, m] */
+static void make_closer(rscl_state *state, lua_State *L) {
+  rscl_state **closer = lua_newuserdatauv(L, sizeof *closer, 0);
+  *closer = state;
+  rscl_object_set_type(L, &closer_type);
+  lua_setiuservalue(L, RSCL_TURN_BOX, RSCL_UV_CLOSER);
+  state->closer = closer;
+  state->suspended = false;
+}
+
 static void run_tasks(rscl_state *state, void *data) {
   rsci_runner *runner = data;
   lua_State *L = state->turn;
@@ -115,6 +132,9 @@ static void run_tasks(rscl_state *state, void *data) {
     task->ops->run(task);
     lua_settop(L, RSCL_TURN_TOP);
   }
+  rscl_guard_clear(state);
+  if (state->suspended)
+    make_closer(state, L);
 }
 
 static void state_turn(rsci_engine *engine, rsci_runner *runner) {
@@ -145,26 +165,51 @@ static void close_fibers(rscl_state *state, void *data) {
 }
 
 /* The universe is going: everything that lived in it ends. */
-static int box_gc(lua_State *L) {
-  rscl_box *box = lua_touserdata(L, 1);
-  rscl_state *state = box->state;
-  if (!state)
-    return 0;
+static void close_state(rscl_state *state) {
   rsci_runner *runner = state->engine.runner;
   rsci_runner_hold(runner);
+  if (state->turn) {
+    /* os.exit(code, true) inside an action: the step that called it never goes on. */
+    state->turn = NULL;
+    rsci_runner_abandon_step(runner);
+  }
   while (state->fibers)
     rscl_state_protect(state, close_fibers, NULL);
   rsci_engine_close(&state->engine);
-  box->state = NULL;
   state->service = NULL;
   rsci_runner_unpin(runner);
   (void)rsca_manager_release(state->own);
   state->own = NULL;
   rsci_engine_release(&state->engine);
-  /* Managers that were finalized just now wait for a step to be freed in; there may be none after this one. */
-  size_t ran;
-  (void)rsci_runner_step(runner, 0, &ran);
   rsci_runner_release(runner);
+}
+
+/* The last of our finalizers: managers that were finalized before it wait for a step to be freed in, and there may be
+ * none after this one. */
+static int box_gc(lua_State *L) {
+  rscl_box *box = lua_touserdata(L, 1);
+  if (box->state) {
+    rscl_state *state = box->state;
+    box->state = NULL;
+    close_state(state);
+  }
+  rsci_runner *runner = box->runner;
+  box->runner = NULL;
+  if (runner) {
+    size_t ran;
+    (void)rsci_runner_step(runner, 0, &ran);
+    rsci_runner_release(runner);
+  }
+  return 0;
+}
+
+static int closer_gc(lua_State *L) {
+  rscl_state **closer = lua_touserdata(L, 1);
+  rscl_box *box = lua_touserdata(L, RSCL_BOX);
+  if (box->state == *closer && box->state && box->state->closer == closer) {
+    box->state = NULL;
+    close_state(*closer);
+  }
   return 0;
 }
 
@@ -183,7 +228,7 @@ HRESULT rscl_state_create(lua_State *L, rsca_manager *manager) {
   /* The box first, empty but with its finalizer: whatever fails from here on is cleaned up by it. */
   rscl_box *box = lua_newuserdatauv(L, sizeof *box, RSCL_UV_COUNT);
   int index = lua_gettop(L);
-  box->state = NULL;
+  *box = (rscl_box){NULL, NULL};
   lua_createtable(L, 0, 2);
   lua_pushcfunction(L, box_gc);
   lua_setfield(L, -2, "__gc");
@@ -221,7 +266,10 @@ HRESULT rscl_state_create(lua_State *L, rsca_manager *manager) {
   state->own = manager;
   state->service = service;
   rsci_runner_pin(manager->runner);
+  rsci_runner_hold(manager->runner);
+  box->runner = manager->runner;
   box->state = state;
+  rscl_object_open(L, &closer_type, index);
   lua_pushvalue(L, index);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &box_key);
   return S_OK;

@@ -60,12 +60,15 @@ struct rscl_state {
   rscl_fiber *fibers;      /* all that have not ended */
   rscl_fiber *free_fibers;
   size_t fiber_count;
+  bool suspended;      /* a fiber began to wait since the closer was made */
+  const void *closer;
   size_t expected; /* results on their way to handlers and requests of this state */
   rscl_guard guard; /* what the turn is about */
 };
 
 typedef struct rscl_box {
-  rscl_state *state; /* NULL: closed */
+  rscl_state *state;   /* NULL: closed */
+  rsci_runner *runner; /* held until the box itself is finalized */
 } rscl_box;
 
 /* User values of the box. */
@@ -76,7 +79,8 @@ enum {
   RSCL_UV_MANAGERS,  /* weak: manager -> proxy */
   RSCL_UV_CALLBACKS, /* weak: native callback -> proxy */
   RSCL_UV_MODULE,    /* the module table, for its hooks */
-  RSCL_UV_COUNT = RSCL_UV_MODULE
+  RSCL_UV_CLOSER,    /* closes the state before the finalizers of what its coroutines use have run */
+  RSCL_UV_COUNT = RSCL_UV_CLOSER
 };
 
 /* The box is the first upvalue of every function of the module. Raises once the state has closed. */
