@@ -105,10 +105,14 @@ void rscl_manager_settle(lua_State *L, int box, int index) {
   rsca_manager *manager = proxy->manager;
   if (!manager || !proxy->watch)
     return;
-  bool needed = rsci_refs_count(&manager->refs) > 1 + proxy->extra || rsci_manager_live(manager) > 0;
+  luaL_checkstack(L, 2, NULL);
+  /* A proxy that nothing hangs on can be made again when it is wanted. */
+  bool has_actions = lua_getiuservalue(L, index, 1) == LUA_TTABLE;
+  lua_pop(L, 1);
+  bool needed = rsci_manager_live(manager) > 0 ||
+                (has_actions && rsci_refs_count(&manager->refs) > 1 + proxy->extra);
   if (needed == proxy->anchored)
     return;
-  luaL_checkstack(L, 2, NULL);
   set_anchor(L, box, index, manager, needed);
   proxy->anchored = needed;
 }

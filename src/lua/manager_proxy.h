@@ -7,7 +7,7 @@
  *
  * A proxy owns one reference to its manager. What a script gives it (action functions) hangs on its user value, so
  * that a manager and closures that name it are collected together. While something outside the script can still need
- * it, the state anchors it: a reference beside the proxy's own, or a call in flight.
+ * that (a reference beside the proxy's own, a call in flight), the state anchors the proxy.
  */
 #ifndef RSCL_MANAGER_PROXY_H
 #define RSCL_MANAGER_PROXY_H
