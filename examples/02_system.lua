@@ -38,8 +38,9 @@ rsca.register("disk", { help = "free space where PATH is; PATH is / by default" 
   local quoted = "'" .. (path ~= "" and path or "/"):gsub("'", [['\'']]) .. "'"
   local df <close> = assert(io.popen("LC_ALL=C df -P -- " .. quoted .. " 2>&1"))
   local answer = df:read("a")
-  if not df:close() then
-    return nil, answer:gsub("\n$", ""), rsca.status.ERROR_INVALID_DATA
+  local done, how, number = df:close()
+  if not done then
+    return nil, ("%s (%s %d)"):format(answer:match("[^\n]*"), how, number), rsca.status.E_FAIL
   end
   local total, free, mount = answer:match("\n%S+%s+(%d+)%s+%d+%s+(%d+)%s+%S+%s+([^\n]+)")
   return ("%.1f of %.1f GiB free on %s"):format(free / 2 ^ 20, total / 2 ^ 20, mount)

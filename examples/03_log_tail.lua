@@ -11,21 +11,21 @@ local status_of = { [ENOENT] = rsca.status.ERROR_FILE_NOT_FOUND, [EACCES] = rsca
 
 -- The last `count` lines: read backwards, so that the size of the log does not matter.
 local function last_lines(file, count)
-  local size = assert(file:seek("end"))
-  local tail, start = "", size
+  local start = assert(file:seek("end"))
+  local tail = ""
   -- One newline more than lines are wanted: the one before the first of them.
   while start > 0 and select(2, tail:gsub("\n", "")) <= count do
-    start = math.max(0, start - BLOCK)
+    local size = math.min(BLOCK, start)
+    start = start - size
     assert(file:seek("set", start))
-    tail = assert(file:read(math.min(BLOCK, size - start))) .. tail
-    size = start
+    tail = assert(file:read(size)) .. tail
+  end
+  if tail ~= "" and tail:sub(-1) ~= "\n" then
+    tail = tail .. "\n"
   end
   local lines = {}
-  for line in tail:gmatch("([^\n]*)\n?") do
+  for line in tail:gmatch("([^\n]*)\n") do
     lines[#lines + 1] = line
-  end
-  if lines[#lines] == "" then -- what gmatch finds behind the last newline
-    lines[#lines] = nil
   end
   return table.concat(lines, "\n", math.max(1, #lines - count + 1))
 end

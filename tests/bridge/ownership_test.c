@@ -57,9 +57,23 @@ static int expected_callback_refs(const model *m, int i) {
   return refs;
 }
 
+static void make_model_manager(model *m, int i) {
+  m->managers[i] = make_manager();
+  m->manager_refs[i] = 1;
+}
+
 static void check(model *m) {
+  int alive = 0;
+  for (int s = 0; s < STATES; s++)
+    alive += m->states[s].L != NULL; /* its own */
   for (int i = 0; i < MANAGERS; i++)
+    alive += expected_manager_refs(m, i) > 0;
+  assert_int_equal(managers_alive, alive);
+  for (int i = 0; i < MANAGERS; i++) {
+    if (expected_manager_refs(m, i) == 0)
+      make_model_manager(m, i); /* in place of the one that has gone */
     assert_int_equal(manager_refs(m->managers[i]), expected_manager_refs(m, i));
+  }
   for (int i = 0; i < CALLBACKS; i++)
     assert_int_equal(counting_refs(m->callbacks[i]), expected_callback_refs(m, i));
 }
@@ -81,7 +95,8 @@ static void settle(model *m) {
     if (m->states[s].L)
       run_lua(m->states[s].L, "rsca.loop()");
   for (int i = 0; i < MANAGERS; i++)
-    step_all(m->managers[i]);
+    if (m->manager_refs[i] > 0)
+      step_all(m->managers[i]);
 }
 
 /* Full collections: what the scripts do not name any more goes, unless the state has a reason to keep it. */
@@ -111,8 +126,7 @@ static void close_state(model *m, model_state *state) {
   assert_int_equal(rsca_manager_release(state->own), 0);
   memset(state->managers, 0, sizeof state->managers);
   memset(state->callbacks, 0, sizeof state->callbacks);
-  for (int i = 0; i < MANAGERS; i++)
-    step_all(m->managers[i]);
+  settle(m);
 }
 
 static void open_model_state(model_state *state) {
@@ -123,17 +137,28 @@ static void open_model_state(model_state *state) {
 static void operate_on_manager(model *m, model_state *state, int i) {
   share *mine = &state->managers[i];
   switch (pick(m, 8)) {
-  case 0: /* native code takes a reference: from the one this test always has */
-    (void)rsca_manager_add_ref(m->managers[i]);
-    m->manager_refs[i]++;
+  case 0: /* native code takes a reference: from one it has, or from the script */
+    if (mine->named) {
+      rsca_manager *manager;
+      run_format(state->L, "return m%d", i);
+      assert_int_equal(rsca_lua_to_manager(state->L, -1, &manager), S_OK);
+      assert_ptr_equal(manager, m->managers[i]);
+      lua_pop(state->L, 1);
+      m->manager_refs[i]++;
+    } else if (m->manager_refs[i] > 0) {
+      (void)rsca_manager_add_ref(m->managers[i]);
+      m->manager_refs[i]++;
+    }
     break;
   case 1:
-    if (m->manager_refs[i] > 1) {
-      (void)rsca_manager_release(m->managers[i]);
+    if (m->manager_refs[i] > 0) {
       m->manager_refs[i]--;
+      assert_int_equal(rsca_manager_release(m->managers[i]), expected_manager_refs(m, i));
     }
     break;
   case 2:
+    if (m->manager_refs[i] == 0)
+      break;
     assert_int_equal(rsca_lua_push_manager(state->L, m->managers[i]), S_OK);
     set_global(state->L, 'm', i);
     mine->proxy = mine->named = true;
@@ -217,6 +242,8 @@ static void operate_on_callback(model *m, model_state *state, int i) {
   case 4: {
     /* A run holds it until it has been told. */
     int target = (int)pick(m, MANAGERS);
+    if (m->manager_refs[target] == 0)
+      break;
     IPmCustomActions *actions = rsca_manager_custom_actions(m->managers[target]);
     assert_int_equal(actions->lpVtbl->RunCustomAction(actions, u"native", NULL, callback), S_OK);
     (void)actions->lpVtbl->Release(actions);
@@ -255,10 +282,8 @@ static void run_seed(uint32_t seed) {
   model m = {.random = seed};
   for (int s = 0; s < STATES; s++)
     open_model_state(&m.states[s]);
-  for (int i = 0; i < MANAGERS; i++) {
-    m.managers[i] = make_manager();
-    m.manager_refs[i] = 1;
-  }
+  for (int i = 0; i < MANAGERS; i++)
+    make_model_manager(&m, i);
   for (int i = 0; i < CALLBACKS; i++) {
     m.callbacks[i] = counting_create();
     m.callback_refs[i] = 1;

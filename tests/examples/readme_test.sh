@@ -1,0 +1,51 @@
+#!/bin/sh
+# The programs in README.md, exactly as they stand there, do what it says.
+# usage: readme_test.sh ROOT LUA CC CXX
+#   LUA   a command that runs Lua scripts that can require "rsca"
+# A fenced block that follows a line <!-- file: NAME --> is that file. NAME.txt is what NAME prints.
+set -eu
+
+if [ $# -ne 4 ]; then
+  echo "usage: $0 ROOT LUA CC CXX" >&2
+  exit 2
+fi
+root=$1 lua=$2 cc=$3 cxx=$4
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+cd "$work"
+
+awk '
+  /^<!-- file: .* -->$/ { name = $3; next }
+  /^```/ && name != "" && !inside { inside = 1; next }
+  /^```/ && inside { close(name); inside = 0; name = ""; next }
+  inside { print > name }
+' "$root/README.md"
+
+fail() {
+  echo "FAIL: $*" >&2
+  exit 1
+}
+
+# says NAME COMMAND...: prints what stands in NAME.txt.
+says() {
+  expected=$1.txt
+  shift
+  [ -s "$expected" ] || fail "README.md has no $expected"
+  "$@" >output || fail "exit status $? of $*"
+  diff -u "$expected" output || fail "$* doesn't print what README.md says"
+}
+
+"$lua" first.lua >output || fail "exit status $? of first.lua"
+grep -q -x -E 'it is up for [0-9.]+ seconds' output || fail "first.lua doesn't print the uptime: $(cat output)"
+grep -q -x -E 'S_OK	[0-9.]+' output || fail "the callback of first.lua wasn't called: $(cat output)"
+says errors "$lua" errors.lua
+
+ln -s "$root" rsca
+if ! { CC=$cc CXX=$cxx cmake -S . -B build -G Ninja && cmake --build build; } >log 2>&1; then
+  cat log
+  fail "the project of README.md can't be built"
+fi
+says host build/host
+says interfaces build/interfaces
