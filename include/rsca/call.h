@@ -49,8 +49,8 @@ RSCA_API const char *rsca_call_name(const rsca_call *call);
 /*
  * Adds `size` bytes to the response. Copied; any bytes will do. `bytes` may be NULL where `size` is 0.
  *
- * S_OK; E_INVALIDARG; E_OUTOFMEMORY (nothing was added); RSCA_E_CANCELLED: the call has been cancelled or cut, stop
- * when you can.
+ * S_OK; E_INVALIDARG; E_OUTOFMEMORY (nothing was added); RSCA_E_CANCELLED: the call has been ended meanwhile, cancelled or
+ * cut, and nobody will hear it.
  * Threads: one at a time per call.
  */
 RSCA_API HRESULT rsca_call_report(rsca_call *call, const void *bytes, size_t size);
@@ -61,7 +61,7 @@ RSCA_API bool rsca_call_cancelled(const rsca_call *call);
 /*
  * Ends a call whose action returned E_PENDING; afterwards the call may not be touched. `bytes` are added to the
  * response as by rsca_call_report (NULL and 0: nothing more). The callback runs in a following step of the manager,
- * not here. Late is fine: where the call was cancelled meanwhile the result is dropped.
+ * not here. It is owed even when the call has been cancelled or cut meanwhile: then the result is dropped.
  *
  * S_OK; E_OUTOFMEMORY, E_INVALIDARG (bytes NULL, size not 0): the call ends with that status. `status` E_PENDING counts as
  * E_FAIL.

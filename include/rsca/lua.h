@@ -21,8 +21,6 @@
 #ifndef RSCA_LUA_H
 #define RSCA_LUA_H
 
-#include <lua.h>
-
 #include <Wpframework.h>
 #include <rsca/export.h>
 #include <rsca/manager.h>
@@ -30,6 +28,9 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* Lua's own, declared here so that its headers may come before or after, in C and in C++. */
+typedef struct lua_State lua_State;
 
 /*
  * Makes `require "rsca"` in this state find this library's own copy, and `manager` the manager that rsca.register and

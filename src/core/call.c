@@ -159,7 +159,7 @@ static void leave_table(rsca_call *call) {
 }
 
 /* Gives back one hold; the last one gives the call back to its table. */
-static void let_go(rsca_call *call) {
+void rsci_call_let_go(rsca_call *call) {
   if (rsci_refs_drop(&call->refs) > 0)
     return;
   rsci_calls *calls = call->calls;
@@ -204,7 +204,7 @@ bool rsci_call_post(rsca_call *call) {
     if (quiet)
       call->calls->quiet(call->calls);
   }
-  let_go(call);
+  rsci_call_let_go(call);
   /* Else a shutdown ended it before it could be taken back: it was accepted, and its callback has been told. */
   return !mine;
 }
@@ -213,7 +213,7 @@ bool rsci_call_begin(rsca_call *call) {
   int queued = RSCI_CALL_QUEUED;
   if (atomic_compare_exchange_strong(&call->phase, &queued, RSCI_CALL_RUNNING))
     return true;
-  let_go(call);
+  rsci_call_let_go(call);
   return false;
 }
 
@@ -226,7 +226,9 @@ static void start_run(rsci_task *task) {
   if (!rsci_call_begin(call))
     return;
   const char *why = atomic_load(&call->cancelled);
-  if (why) /* while it was new, or while its cancel was on the way */
+  if (!why)
+    why = atomic_load(&call->calls->cut);
+  if (why) /* while it was new, or while its cancel or a shutdown was on the way */
     rsci_call_finish(call, RSCA_E_CANCELLED, why, strlen(why));
   else
     call->action->engine->ops->start(call->action->engine, call);
@@ -260,7 +262,7 @@ void rsci_call_finish(rsca_call *call, HRESULT status, const void *bytes, size_t
   if (claim(call))
     report(call, status, bytes, size); /* the engine's hold becomes the ending's */
   else
-    let_go(call);
+    rsci_call_let_go(call);
 }
 
 bool rsci_call_keep_bytes(rsca_call *call) {
@@ -298,13 +300,13 @@ void rsci_call_count_answer(rsca_call *call, HRESULT answer) {
 }
 
 void rsci_call_delivered(rsca_call *call) {
-  let_go(call);
+  rsci_call_let_go(call);
 }
 
 /* Cancelling. */
 
 bool rsci_call_mark_cancelled(rsca_call *call, const char *why) {
-  if (atomic_load(&call->cancelled))
+  if (atomic_load(&call->cancelled) || atomic_load(&call->phase) == RSCI_CALL_ENDED)
     return false;
   atomic_store(&call->cancelled, why);
   (void)rsci_refs_add(&call->refs);
@@ -323,32 +325,30 @@ void rsci_call_end_cancelled(rsca_call *call) {
     report_cancelled(call);
 }
 
-/* On the engine's thread. A call that is new is ended by whoever posts it, at its start. */
-static void cancel_now(rsca_call *call) {
+/* A call that is new is ended by whoever posts it, at its start. */
+void rsci_call_cancel_here(rsca_call *call) {
   int phase = RSCI_CALL_QUEUED;
   if (atomic_compare_exchange_strong(&call->phase, &phase, RSCI_CALL_ENDED))
     report_cancelled(call);
   else if (phase == RSCI_CALL_RUNNING)
     call->action->engine->ops->cancel(call->action->engine, call);
-  let_go(call);
+  rsci_call_let_go(call);
 }
 
 static void cancel_run(rsci_task *task) {
-  cancel_now((rsca_call *)((char *)task - offsetof(rsca_call, cancel_task)));
+  rsci_call_cancel_here((rsca_call *)((char *)task - offsetof(rsca_call, cancel_task)));
 }
 
 static void cancel_drop(rsci_task *task) {
   /* The engine has closed, which ends all its calls. */
-  let_go((rsca_call *)((char *)task - offsetof(rsca_call, cancel_task)));
+  rsci_call_let_go((rsca_call *)((char *)task - offsetof(rsca_call, cancel_task)));
 }
 
 static const rsci_task_ops cancel_ops = {cancel_run, cancel_drop};
 
-void rsci_call_act_on_cancel(rsca_call *call, bool here) {
-  if (here)
-    cancel_now(call);
-  else if (!rsci_engine_post(call->action->engine, &call->cancel_task))
-    let_go(call);
+void rsci_call_post_cancel(rsca_call *call) {
+  if (!rsci_engine_post(call->action->engine, &call->cancel_task))
+    rsci_call_let_go(call);
 }
 
 /* What an action may do with its call. */
@@ -362,13 +362,13 @@ const char *rsca_call_name(const rsca_call *call) {
 }
 
 bool rsca_call_cancelled(const rsca_call *call) {
-  return atomic_load(&call->cancelled) != NULL;
+  return atomic_load(&call->cancelled) || atomic_load(&call->calls->cut);
 }
 
 HRESULT rsca_call_report(rsca_call *call, const void *bytes, size_t size) {
   if (!bytes && size > 0)
     return E_INVALIDARG;
-  if (rsca_call_cancelled(call))
+  if (atomic_load(&call->phase) == RSCI_CALL_ENDED)
     return RSCA_E_CANCELLED;
   /* A length at the interfaces has 32 bits. */
   if (size > UINT32_MAX - call->report.size || !rsci_buffer_append(&call->report, bytes, size))

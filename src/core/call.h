@@ -91,6 +91,7 @@ struct rsci_calls {
   size_t bytes; /* arguments of live calls */
   uint64_t accepted, ended, failed_callbacks;
   rsca_call *free;
+  _Atomic(const char *) cut; /* why no call starts any more; NULL: they do */
   /* Both without the lock: the last live call has ended; nothing is kept any more, free it all. */
   void (*quiet)(rsci_calls *calls);
   void (*gone)(rsci_calls *calls);
@@ -119,12 +120,16 @@ rsca_call *rsci_calls_find(const rsci_calls *calls, uint64_t id);
  * its callback is not held any more and will not be called. No lock held. */
 bool rsci_call_post(rsca_call *call);
 
-/* Lock held, and the call has not ended. Marks it as one that should stop, for the reason `why` (constant), and holds
- * it for the cancel task. False: it was marked before. */
+/* Lock held. Marks a call as one that should stop, for the reason `why` (constant), and holds it for what follows.
+ * False: it has ended, or was marked before; nothing is held. */
 bool rsci_call_mark_cancelled(rsca_call *call, const char *why);
 
-/* After a mark, without the lock: has its engine act on it. `here`: at once, on this thread, which may step. */
-void rsci_call_act_on_cancel(rsca_call *call, bool here);
+/* After a mark, without the lock: has its engine act on it, and lets it go. */
+void rsci_call_post_cancel(rsca_call *call);
+
+/* The same at once, in a step of its engine's runner, for a call that is held. Where it was marked before, the task
+ * that is on its way finds nothing left to do. */
+void rsci_call_cancel_here(rsca_call *call);
 
 /* Moves queued to running. False: it has ended meanwhile; the engine's hold is given back. */
 bool rsci_call_begin(rsca_call *call);
@@ -149,6 +154,9 @@ void rsci_call_count_answer(rsca_call *call, HRESULT answer);
 
 /* The callback has been told: gives back the ending's hold. */
 void rsci_call_delivered(rsca_call *call);
+
+/* Gives back one hold. */
+void rsci_call_let_go(rsca_call *call);
 
 /* The two sinks of the C and C++ world. */
 extern const rsci_sink_ops rsci_function_sink;  /* fn, object: user */

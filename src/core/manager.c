@@ -89,6 +89,7 @@ static void forget_all(rsci_action *action, rsca_manager *manager) {
 
 static bool cut_here(rsca_manager *manager);
 static void step_orphan(rsca_manager *manager);
+static void leave(rsca_manager *manager);
 
 /* Nobody has a reference any more: what is in flight ends, and then calls_gone frees. */
 static void retire(rsca_manager *manager) {
@@ -97,7 +98,9 @@ static void retire(rsca_manager *manager) {
   rsci_registry_fini(&manager->registry);
   rsci_lock_leave(&manager->lock);
   forget_all(actions, manager);
-  if (manager->finalized || !cut_here(manager))
+  /* Where no Lua state lives, nobody can step any more: then any thread will do. */
+  bool here = rsci_runner_may_step(manager->runner) || !rsci_runner_is_pinned(manager->runner);
+  if (manager->finalized || !here || !cut_here(manager))
     rsci_manager_cut_later(manager);
   step_orphan(manager);
   rsci_calls_unkeep(&manager->calls);
@@ -319,6 +322,14 @@ HRESULT rsca_manager_run(rsca_manager *manager, const char *name, const char *ar
   return rsci_manager_run(manager, name, name_size, args, args_size, &sink, id);
 }
 
+HRESULT rsca_call_finish(rsca_call *call, HRESULT status, const void *bytes, size_t size) {
+  rsca_manager *manager = manager_of_calls(call->calls);
+  keep(manager);
+  HRESULT kept = rsci_native_finish(call, status, bytes, size);
+  leave(manager);
+  return kept;
+}
+
 HRESULT rsca_manager_cancel(rsca_manager *manager, uint64_t id, unsigned grace_ms) {
   (void)grace_ms;
   if (!manager)
@@ -328,7 +339,7 @@ HRESULT rsca_manager_cancel(rsca_manager *manager, uint64_t id, unsigned grace_m
   bool marked = call && rsci_call_mark_cancelled(call, "cancelled");
   rsci_lock_leave(&manager->lock);
   if (marked)
-    rsci_call_act_on_cancel(call, false);
+    rsci_call_post_cancel(call);
   return call ? S_OK : RSCA_E_NOT_FOUND;
 }
 
@@ -353,29 +364,50 @@ void rsca_manager_get_stats(rsca_manager *manager, rsca_manager_stats *stats) {
 
 /* ---- Shutdown ---- */
 
-/* Lock held: a live call that was not told to stop yet, now marked; NULL: there is none. `*place` is where to go on. */
-static rsca_call *mark_next(rsca_manager *manager, size_t *place) {
+/* Takes the next live call, held, from `*place` on; NULL: there is none. Sets `*marked` if it was not told to stop
+ * before. Takes the lock. */
+static rsca_call *next_to_cut(rsca_manager *manager, size_t *place, bool *marked) {
   rsci_calls *calls = &manager->calls;
-  for (; calls->table && *place <= calls->mask; ++*place) {
-    rsca_call *call = calls->table[*place];
-    if (call && rsci_call_mark_cancelled(call, shutdown_text))
-      return call;
+  rsca_call *found = NULL;
+  rsci_lock_take(&manager->lock);
+  while (!found && calls->table && *place <= calls->mask) {
+    rsca_call *call = calls->table[(*place)++];
+    if (!call || atomic_load(&call->phase) == RSCI_CALL_ENDED)
+      continue;
+    found = call;
+    *marked = rsci_call_mark_cancelled(call, shutdown_text);
+    if (!*marked)
+      (void)rsci_refs_add(&call->refs);
   }
-  return NULL;
+  rsci_lock_leave(&manager->lock);
+  return found;
 }
 
-/* Refuses new calls and tells every live one to stop: those of this runner at once if `here`, the others on theirs. */
-static void cut(rsca_manager *manager, bool here) {
-  size_t place = 0;
-  rsca_call *call;
-  do {
-    rsci_lock_take(&manager->lock);
+static void refuse_calls(rsca_manager *manager, bool immediate) {
+  rsci_lock_take(&manager->lock);
+  if (immediate) {
     manager->state = RSCI_DOWN;
-    call = mark_next(manager, &place);
-    rsci_lock_leave(&manager->lock);
-    if (call)
-      rsci_call_act_on_cancel(call, here && call->action->engine->runner == manager->runner);
-  } while (call);
+    atomic_store(&manager->calls.cut, shutdown_text);
+  } else if (manager->state == RSCI_OPEN) {
+    manager->state = RSCI_DRAINING;
+  }
+  rsci_lock_leave(&manager->lock);
+}
+
+/* Refuses new calls and ends every live one: those of this runner here, in a step of it; the others on theirs. */
+static void cut(rsca_manager *manager) {
+  refuse_calls(manager, true);
+  size_t place = 0;
+  bool marked;
+  rsca_call *call;
+  while ((call = next_to_cut(manager, &place, &marked)) != NULL) {
+    if (call->action->engine->runner == manager->runner)
+      rsci_call_cancel_here(call);
+    else if (marked)
+      rsci_call_post_cancel(call);
+    else
+      rsci_call_let_go(call); /* its cancel is on the way */
+  }
 }
 
 static void clear_drain_alarm(rsca_manager *manager) {
@@ -385,19 +417,20 @@ static void clear_drain_alarm(rsca_manager *manager) {
   rsci_calls_unkeep(&manager->calls); /* what the alarm kept; the caller keeps too */
 }
 
-/* On the thread that steps, outside a step: cuts at once. False: this is not it. The manager is kept by the caller. */
+/* Cuts at once, in a step of its own. False: a step is on. The manager is kept by the caller. */
 static bool cut_here(rsca_manager *manager) {
-  if (!rsci_runner_may_step(manager->runner))
+  if (!rsci_runner_enter(manager->runner))
     return false;
   clear_drain_alarm(manager);
-  cut(manager, true);
+  cut(manager);
+  rsci_runner_leave(manager->runner);
   return true;
 }
 
 /* The time for a drain is over. */
 static void drained_run(rsci_task *task) {
   rsca_manager *manager = (rsca_manager *)((char *)task - offsetof(rsca_manager, drain_task));
-  cut(manager, true);
+  cut(manager);
   rsci_calls_unkeep(&manager->calls);
 }
 
@@ -413,7 +446,7 @@ static void start_drain(rsca_manager *manager) {
   if (rsci_runner_set_alarm(manager->runner, &manager->drain_alarm, due_ns))
     keep(manager);
   else
-    cut(manager, true); /* no memory for patience */
+    cut(manager); /* no memory for patience */
 }
 
 static void shutdown_run(rsci_task *task) {
@@ -424,7 +457,7 @@ static void shutdown_run(rsci_task *task) {
   rsci_lock_leave(&manager->lock);
   if (down) {
     clear_drain_alarm(manager);
-    cut(manager, true);
+    cut(manager);
   } else {
     start_drain(manager);
   }
@@ -432,15 +465,6 @@ static void shutdown_run(rsci_task *task) {
 }
 
 static const rsci_task_ops shutdown_ops = {shutdown_run, shutdown_run};
-
-static void refuse_calls(rsca_manager *manager, bool immediate) {
-  rsci_lock_take(&manager->lock);
-  if (immediate)
-    manager->state = RSCI_DOWN;
-  else if (manager->state == RSCI_OPEN)
-    manager->state = RSCI_DRAINING;
-  rsci_lock_leave(&manager->lock);
-}
 
 /* Has a following step do what the state says. */
 static void post_shutdown(rsca_manager *manager) {
@@ -464,6 +488,14 @@ static void step_orphan(rsca_manager *manager) {
   size_t ran = 1;
   while (ran > 0 && !rsci_runner_is_pinned(manager->runner))
     (void)rsci_runner_step(manager->runner, 0, &ran);
+}
+
+/* Ends what `keep` began. Where the last reference was given back meanwhile, this is the last chance to end what is in
+ * flight. */
+static void leave(rsca_manager *manager) {
+  if (rsci_refs_count(&manager->refs) == 0)
+    step_orphan(manager);
+  rsci_calls_unkeep(&manager->calls);
 }
 
 void rsci_manager_cut_later(rsca_manager *manager) {
@@ -504,7 +536,7 @@ HRESULT rsca_manager_shutdown(rsca_manager *manager, bool immediate) {
   else
     drain_here(manager);
   HRESULT status = rsci_manager_live(manager) > 0 ? S_FALSE : S_OK;
-  rsci_calls_unkeep(&manager->calls);
+  leave(manager);
   return status;
 }
 
@@ -529,9 +561,7 @@ HRESULT rsca_manager_step(rsca_manager *manager, unsigned budget) {
   keep(manager);
   bool stepped = rsci_runner_step(manager->runner, budget, &ran);
   bool some = ran > 0;
-  if (stepped && rsci_refs_count(&manager->refs) == 0)
-    step_orphan(manager); /* a callback gave back the last reference */
-  rsci_calls_unkeep(&manager->calls);
+  leave(manager);
   if (!stepped && !some)
     return RSCA_E_POSSIBLE_DEADLOCK;
   return some ? S_OK : S_FALSE;

@@ -97,7 +97,7 @@ static void late_drop(rsci_task *task) {
 
 static const rsci_task_ops late_ops = {late_run, late_drop};
 
-HRESULT rsca_call_finish(rsca_call *call, HRESULT status, const void *bytes, size_t size) {
+HRESULT rsci_native_finish(rsca_call *call, HRESULT status, const void *bytes, size_t size) {
   HRESULT kept = S_OK;
   if (size > 0 && !bytes)
     kept = E_INVALIDARG;

@@ -23,4 +23,7 @@ rsci_action *rsci_native_action(rsci_engine *engine, const char *name, const cha
 /* For an action that never was registered: leaves `user` alone. */
 void rsci_native_action_free(rsci_action *action);
 
+/* rsca_call_finish, but for whether anybody steps. */
+HRESULT rsci_native_finish(rsca_call *call, HRESULT status, const void *bytes, size_t size);
+
 #endif

@@ -31,13 +31,10 @@ static int open_fd(rsci_notifier *notifier) {
   return fd;
 }
 
-int rsci_notifier_watch(rsci_notifier *notifier, bool pending) {
+int rsci_notifier_watch(rsci_notifier *notifier) {
   int fd = open_fd(notifier);
-  if (fd >= 0) {
+  if (fd >= 0)
     atomic_store(&notifier->watched, true);
-    if (pending)
-      rsci_notifier_raise(notifier);
-  }
   return fd;
 }
 
@@ -56,11 +53,11 @@ void rsci_notifier_clear(rsci_notifier *notifier) {
   if (!atomic_load_explicit(&notifier->raised, memory_order_relaxed))
     return;
   /* Read first, then lower the flag: a raise in between skips its write, but what it announces was published before
-   * and is found by the look that follows. The other order could swallow a write and leave the flag up for ever. */
+   * and is found by the look that follows. The other order could swallow a write and leave the flag up for ever. Where
+   * nothing was to be read, a raise is between its flag and its write: the flag stays up for what it will write. */
   uint64_t count;
-  ssize_t got = read(atomic_load(&notifier->fd), &count, sizeof count);
-  (void)got;
-  atomic_store(&notifier->raised, false);
+  if (read(atomic_load(&notifier->fd), &count, sizeof count) == (ssize_t)sizeof count)
+    atomic_store(&notifier->raised, false);
 }
 
 bool rsci_notifier_prepare(rsci_notifier *notifier) {

@@ -24,8 +24,9 @@ typedef struct rsci_notifier {
 void rsci_notifier_init(rsci_notifier *notifier);
 void rsci_notifier_fini(rsci_notifier *notifier);
 
-/* The descriptor, for a host to watch; -1 where the process has none left. `pending`: raise it at once. */
-int rsci_notifier_watch(rsci_notifier *notifier, bool pending);
+/* The descriptor, for a host to watch; -1 where the process has none left. Raises are heard from here on: whoever has
+ * something to do already raises it. */
+int rsci_notifier_watch(rsci_notifier *notifier);
 
 /* Makes the descriptor readable if anybody looks at it. Call after publishing what there is to do. */
 void rsci_notifier_raise(rsci_notifier *notifier);

@@ -125,13 +125,25 @@ static void take_due_alarms(rsci_runner *runner) {
 
 /* Stepping. */
 
-bool rsci_runner_step(rsci_runner *runner, size_t budget, size_t *ran) {
-  *ran = 0;
+bool rsci_runner_enter(rsci_runner *runner) {
   if (atomic_exchange(&runner->stepping, true))
     return false;
   rsci_runner_hold(runner);
   atomic_store_explicit(&runner->thread, rsci_thread_self(), memory_order_relaxed);
+  return true;
+}
 
+void rsci_runner_leave(rsci_runner *runner) {
+  atomic_store(&runner->stepping, false);
+  if (runner->ready.head)
+    rsci_notifier_raise(&runner->notifier);
+  rsci_runner_release(runner);
+}
+
+bool rsci_runner_step(rsci_runner *runner, size_t budget, size_t *ran) {
+  *ran = 0;
+  if (!rsci_runner_enter(runner))
+    return false;
   rsci_notifier_clear(&runner->notifier);
   take_inbox(runner);
   take_due_alarms(runner);
@@ -148,11 +160,7 @@ bool rsci_runner_step(rsci_runner *runner, size_t budget, size_t *ran) {
   queue_append(&runner->batch, &runner->ready);
   queue_append(&runner->ready, &runner->batch);
   *ran = runner->ran;
-
-  atomic_store(&runner->stepping, false);
-  if (runner->ready.head)
-    rsci_notifier_raise(&runner->notifier);
-  rsci_runner_release(runner);
+  rsci_runner_leave(runner);
   return true;
 }
 
@@ -179,7 +187,7 @@ bool rsci_runner_is_stepping(rsci_runner *runner) {
 bool rsci_runner_may_step(rsci_runner *runner) {
   if (rsci_runner_is_stepping(runner))
     return false;
-  return !atomic_load(&runner->pinned) || rsci_thread_is_self(atomic_load(&runner->thread));
+  return rsci_thread_is_self(atomic_load(&runner->thread));
 }
 
 void rsci_runner_pin(rsci_runner *runner) {
@@ -220,8 +228,10 @@ bool rsci_runner_wait(rsci_runner *runner, uint64_t timeout_ns) {
 }
 
 int rsci_runner_fd(rsci_runner *runner) {
-  bool pending = runner->ready.head || atomic_load(&runner->inbox);
-  return rsci_notifier_watch(&runner->notifier, pending);
+  int fd = rsci_notifier_watch(&runner->notifier);
+  if (fd >= 0 && (runner->ready.head || atomic_load(&runner->inbox)))
+    rsci_notifier_raise(&runner->notifier);
+  return fd;
 }
 
 void rsci_runner_flush(rsci_runner *runner, const rsci_engine *engine) {

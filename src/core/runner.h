@@ -59,7 +59,7 @@ struct rsci_runner {
   rsci_timers timers;
 
   atomic_bool pinned;         /* a Lua state lives here: only its own thread may step */
-  _Atomic rsci_thread thread; /* where it was last stepped or pinned */
+  _Atomic rsci_thread thread; /* the one that steps: where it was made, pinned or last stepped */
 };
 
 /* Returned (+1), or NULL when out of memory. */
@@ -81,6 +81,10 @@ void rsci_runner_clear_alarm(rsci_runner *runner, rsci_alarm *alarm);
  * how many were run. False, and nothing done, when the runner is being stepped already. */
 bool rsci_runner_step(rsci_runner *runner, size_t budget, size_t *ran);
 
+/* A step of the caller's own making, as when a shutdown ends calls. False: a step is on. */
+bool rsci_runner_enter(rsci_runner *runner);
+void rsci_runner_leave(rsci_runner *runner);
+
 /* The step that is on will never go on: its stack is left for good. */
 void rsci_runner_abandon_step(rsci_runner *runner);
 
@@ -90,7 +94,7 @@ rsci_task *rsci_runner_next(rsci_runner *runner, const struct rsci_engine *engin
 /* Whether a step is on: on this thread's stack, or on another thread. */
 bool rsci_runner_is_stepping(rsci_runner *runner);
 
-/* Whether this thread may step now: no step is on, and no Lua state of another thread lives here. */
+/* Whether this thread is the one that steps, and no step is on. */
 bool rsci_runner_may_step(rsci_runner *runner);
 
 /* Says that a Lua state of this thread lives here, or that it does no more. */

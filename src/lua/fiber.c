@@ -1,6 +1,5 @@
 #include "fiber.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -323,7 +322,9 @@ uint64_t rscl_check_ns(lua_State *L, int arg) {
   luaL_argcheck(L, seconds >= 0, arg, "seconds expected, a number not below 0"); /* NaN fails as well */
   if (seconds >= 1e9)
     return UINT64_MAX;
-  return (uint64_t)(ceil(seconds * 1e9));
+  lua_Number ns = seconds * 1e9;
+  uint64_t whole_ns = (uint64_t)ns;
+  return whole_ns + ((lua_Number)whole_ns < ns); /* rounded up: never early */
 }
 
 static int slept(lua_State *L, int status, lua_KContext context) {

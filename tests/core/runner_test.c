@@ -299,16 +299,25 @@ static bool another_thread_may_step(void) {
   return may;
 }
 
-/* "A Lua state lives here: only its own thread may step." */
-static void test_runner_pinned_may_be_stepped_by_its_own_thread_only(void **state) {
+static void *pin_here(void *user) {
+  rsci_runner_pin(user);
+  return NULL;
+}
+
+/* The thread that steps is the one it was made on, until another pins or steps it. */
+static void test_runner_may_be_stepped_by_the_thread_that_steps_only(void **state) {
   (void)state;
   assert_true(rsci_runner_may_step(runner));
-  assert_true(another_thread_may_step());
-  rsci_runner_pin(runner);
-  assert_true(rsci_runner_may_step(runner));
   assert_false(another_thread_may_step());
+  assert_false(rsci_runner_is_pinned(runner));
+  pthread_t thread;
+  assert_int_equal(pthread_create(&thread, NULL, pin_here, runner), 0);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  assert_true(rsci_runner_is_pinned(runner));
+  assert_false(rsci_runner_may_step(runner));
   rsci_runner_unpin(runner);
-  assert_true(another_thread_may_step());
+  step(0);
+  assert_true(rsci_runner_may_step(runner));
 }
 
 /* ---- Alarms ---- */
@@ -755,7 +764,7 @@ int main(void) {
       TEST(test_step_budget_counts_over_all_engines),
       TEST(test_step_inside_a_step_does_nothing),
       TEST(test_step_while_another_thread_steps_does_nothing),
-      TEST(test_runner_pinned_may_be_stepped_by_its_own_thread_only),
+      TEST(test_runner_may_be_stepped_by_the_thread_that_steps_only),
       TEST(test_alarm_due_runs_its_task_in_the_next_step),
       TEST(test_alarm_cleared_never_runs),
       TEST(test_alarm_set_again_inside_its_own_task_waits_for_the_next_step),

@@ -6,6 +6,7 @@ local T = {}
 
 local passed, failed = 0, 0
 local promises -- of the test that runs: functions that raise where a promise was not kept
+local broken   -- the first of the test's checks that failed: it counts even where the library catches what it raises
 local stress = os.getenv("RSCA_GC_STRESS") == "1"
 
 if stress then
@@ -25,12 +26,14 @@ local function show(value)
 end
 
 local function fail(what, text, level)
-  error((what and what .. ": " or "") .. text, level + 1)
+  local message = (what and what .. ": " or "") .. text
+  broken = broken or debug.traceback(message, level + 1)
+  error(message, level + 1)
 end
 
 -- Runs a test now. `body` must return; an error fails it.
 function T.test(name, body)
-  promises = {}
+  promises, broken = {}, nil
   local good, problem = xpcall(function()
     body()
     for _, check in ipairs(promises) do
@@ -39,7 +42,10 @@ function T.test(name, body)
   end, function(message)
     return debug.traceback(tostring(message), 2)
   end)
-  promises = nil
+  if broken then
+    good, problem = false, broken
+  end
+  promises, broken = nil, nil
   if good then
     passed = passed + 1
   else
