@@ -68,7 +68,7 @@ typedef struct obedient {
   HRESULT status;    /* what it returns */
   const void *bytes; /* what it reports before */
   size_t size;
-  bool echo;                                          /* it reports its arguments instead */
+  bool echo;                                         /* it reports its arguments instead */
   void (*inside)(struct obedient *self, void *user); /* called before it reports */
   void *user;
 

@@ -208,8 +208,8 @@ static void test_null_callback_is_e_invalidarg(void **state) {
 static void test_lone_surrogate_in_name_or_arguments_is_no_unicode_translation(void **state) {
   (void)state;
   static const WCHAR malformed[][6] = {
-      {0xD800, 0},           {0xDC00, 0},           {'a', 'c', 't', 0xDBFF, 0}, {0xDFFF, 'a', 0},
-      {0xD800, 0xD800, 0},   {0xDC00, 0xD800, 0},   {0xD83D, 0xDE00, 0xD83D, 0}, {0xD83D, 'x', 0xDE00, 0},
+      {0xD800, 0},         {0xDC00, 0},         {'a', 'c', 't', 0xDBFF, 0},  {0xDFFF, 'a', 0},
+      {0xD800, 0xD800, 0}, {0xDC00, 0xD800, 0}, {0xD83D, 0xDE00, 0xD83D, 0}, {0xD83D, 'x', 0xDE00, 0},
   };
   for (size_t i = 0; i < sizeof malformed / sizeof malformed[0]; i++) {
     expect_refused(RSCA_E_NO_UNICODE_TRANSLATION, malformed[i], u"x");

@@ -70,8 +70,7 @@ static void test_register_refuses_what_is_no_action_and_leaves_user_alone(void *
                    RSCA_E_NO_UNICODE_TRANSLATION);
   assert_int_equal(stats_of(manager).actions, 1);
   assert_int_equal(rsca_manager_shutdown(manager, true), S_OK);
-  assert_int_equal(rsca_manager_register(manager, "own", NULL, obey, &own, free_obedient),
-                   RSCA_E_SHUTDOWN_IN_PROGRESS);
+  assert_int_equal(rsca_manager_register(manager, "own", NULL, obey, &own, free_obedient), RSCA_E_SHUTDOWN_IN_PROGRESS);
   assert_int_equal(atomic_load(&own.freed), 0);
 }
 
@@ -427,7 +426,8 @@ static void *call_often(void *user) {
   return NULL;
 }
 
-/* From several threads at once, with a queue that is often full: accepted == ended, each exactly once, refused never. */
+/* From several threads at once, with a queue that is often full: accepted == ended, each exactly once, refused never.
+ */
 static void test_run_from_several_threads_ends_each_accepted_call_once(void **state) {
   (void)state;
   remake(&(rsca_config){.queue_limit = 64});
@@ -664,6 +664,44 @@ static void test_step_on_another_thread_runs_actions_and_callbacks_there(void **
   assert_true(pthread_equal(heard.thread, action.thread));
 }
 
+typedef struct stepper {
+  unsigned stepped, refused, wrong;
+} stepper;
+
+static void *step_often(void *user) {
+  stepper *self = user;
+  while (atomic_load(&callers_left) > 0) {
+    HRESULT status = rsca_manager_step(manager, 3);
+    self->stepped += status == S_OK;
+    self->refused += status == RSCA_E_POSSIBLE_DEADLOCK;
+    self->wrong += status != S_OK && status != S_FALSE && status != RSCA_E_POSSIBLE_DEADLOCK;
+  }
+  return NULL;
+}
+
+/* Two threads that both want to step: one does, the other is told; nothing is lost and nothing runs twice. */
+static void test_step_from_two_threads_at_once_runs_each_call_once(void **state) {
+  (void)state;
+  static caller self;
+  memset(&self, 0, sizeof self);
+  stepper steppers[2] = {{0}};
+  pthread_t threads[2], client;
+  atomic_store(&callers_left, 1);
+  for (size_t i = 0; i < 2; i++)
+    assert_int_equal(pthread_create(&threads[i], NULL, step_often, &steppers[i]), 0);
+  assert_int_equal(pthread_create(&client, NULL, call_often, &self), 0);
+  assert_int_equal(pthread_join(client, NULL), 0);
+  for (size_t i = 0; i < 2; i++)
+    assert_int_equal(pthread_join(threads[i], NULL), 0);
+  step_all(manager);
+  for (size_t i = 0; i < CALLS; i++)
+    assert_int_equal(atomic_load(&self.heard[i].reports), self.status[i] == S_OK);
+  assert_int_equal(steppers[0].wrong + steppers[1].wrong, 0);
+  rsca_manager_stats stats = stats_of(manager);
+  assert_int_equal(stats.accepted, stats.ended);
+  assert_int_equal(atomic_load(&action.runs), stats.accepted);
+}
+
 /* ---- References ---- */
 
 static void test_add_ref_and_release_return_the_updated_count(void **state) {
@@ -779,6 +817,7 @@ int main(void) {
       TEST(test_step_inside_a_step_is_possible_deadlock),
       TEST(test_step_while_another_thread_steps_is_possible_deadlock),
       TEST(test_step_on_another_thread_runs_actions_and_callbacks_there),
+      TEST(test_step_from_two_threads_at_once_runs_each_call_once),
       TEST(test_add_ref_and_release_return_the_updated_count),
       TEST(test_interface_shares_the_managers_count),
       TEST(test_references_from_several_threads_free_once),

@@ -117,9 +117,10 @@ static void test_registry_empty_finds_and_takes_nothing(void **state) {
 /* Names that share their start, that fill whole machine words or not, that differ only behind a NUL. */
 static void test_registry_names_are_compared_whole(void **state) {
   (void)state;
-  static const char *const names[] = {"a",         "ab",        "abcdefg",   "abcdefgh",         "abcdefghi",
-                                      "abcdefgh2", "abcdefgX",  "Xbcdefgh",  "abcdefghabcdefgh", "abcdefghabcdefg",
-                                      "\xC3\xA9",  "\xC3\xA8", "a b",       "A"};
+  static const char *const names[] = {
+      "a",        "ab",       "abcdefg",          "abcdefgh",        "abcdefghi", "abcdefgh2",
+      "abcdefgX", "Xbcdefgh", "abcdefghabcdefgh", "abcdefghabcdefg", "\xC3\xA9",  "\xC3\xA8",
+      "a b",      "A"};
   enum { NAMES = sizeof names / sizeof names[0] };
   rsci_registry registry = {0};
   rsci_action *actions[NAMES];

@@ -249,8 +249,8 @@ static bool stepped_inside;
 static void step_inside(job *self) {
   (void)self;
   size_t ran = 7;
-  stepped_inside = rsci_runner_step(runner, 0, &ran) || ran != 0 || !rsci_runner_is_stepping(runner) ||
-                   rsci_runner_may_step(runner);
+  stepped_inside =
+      rsci_runner_step(runner, 0, &ran) || ran != 0 || !rsci_runner_is_stepping(runner) || rsci_runner_may_step(runner);
 }
 
 static void *step_outside(void *user) {
@@ -318,6 +318,73 @@ static void test_runner_may_be_stepped_by_the_thread_that_steps_only(void **stat
   rsci_runner_unpin(runner);
   step(0);
   assert_true(rsci_runner_may_step(runner));
+}
+
+static void *step_there(void *user) {
+  size_t ran;
+  *(bool *)user = rsci_runner_step(runner, 0, &ran);
+  return NULL;
+}
+
+static void test_runner_stepped_by_another_thread_is_that_threads(void **state) {
+  (void)state;
+  bool stepped = false;
+  pthread_t thread;
+  assert_int_equal(pthread_create(&thread, NULL, step_there, &stepped), 0);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  assert_true(stepped);
+  assert_false(rsci_runner_may_step(runner));
+  assert_int_equal(step(0), 0);
+  assert_true(rsci_runner_may_step(runner));
+}
+
+/* "A step of the caller's own making": everybody else's waits, and what is posted in it is seen afterwards. */
+static void test_enter_is_a_step_until_leave(void **state) {
+  (void)state;
+  int fd = rsci_runner_fd(runner);
+  size_t ran;
+  assert_true(rsci_runner_enter(runner));
+  assert_true(rsci_runner_is_stepping(runner));
+  assert_false(rsci_runner_enter(runner));
+  assert_false(rsci_runner_step(runner, 0, &ran));
+  post_here(&red, 1);
+  post(&red, 2);
+  rsci_runner_leave(runner);
+  assert_false(rsci_runner_is_stepping(runner));
+  assert_true(is_readable(fd));
+  assert_int_equal(step(0), 2);
+  assert_false(is_readable(fd));
+  noted = 0;
+  assert_true(rsci_runner_enter(runner));
+  post_here(&red, 1);
+  rsci_runner_leave(runner);
+  assert_true(is_readable(fd));
+  assert_int_equal(step(0), 1);
+}
+
+static jmp_buf beyond_the_step;
+
+static void leave_for_good(job *self) {
+  (void)self;
+  longjmp(beyond_the_step, 1);
+}
+
+/* "The step that is on will never go on: its stack is left for good." What it had not run waits for the next. */
+static void test_abandoned_step_leaves_its_tasks_for_the_next(void **state) {
+  (void)state;
+  rsci_runner_abandon_step(runner); /* none is on: nothing */
+  jobs[1].inside = leave_for_good;
+  post(&red, 1);
+  post(&red, 2);
+  post(&blue, 3);
+  if (setjmp(beyond_the_step) == 0)
+    step(0);
+  assert_true(rsci_runner_is_stepping(runner));
+  rsci_runner_abandon_step(runner);
+  assert_false(rsci_runner_is_stepping(runner));
+  rsci_engine_release(&red); /* what the step held for its turn was left with its stack */
+  assert_int_equal(step(0), 2);
+  assert_noted(1, 2, 3);
 }
 
 /* ---- Alarms ---- */
@@ -765,6 +832,9 @@ int main(void) {
       TEST(test_step_inside_a_step_does_nothing),
       TEST(test_step_while_another_thread_steps_does_nothing),
       TEST(test_runner_may_be_stepped_by_the_thread_that_steps_only),
+      TEST(test_runner_stepped_by_another_thread_is_that_threads),
+      TEST(test_enter_is_a_step_until_leave),
+      TEST(test_abandoned_step_leaves_its_tasks_for_the_next),
       TEST(test_alarm_due_runs_its_task_in_the_next_step),
       TEST(test_alarm_cleared_never_runs),
       TEST(test_alarm_set_again_inside_its_own_task_waits_for_the_next_step),

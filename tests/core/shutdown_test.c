@@ -656,6 +656,53 @@ static void test_last_release_and_finish_at_once_end_the_call_once_and_free(void
   }
 }
 
+enum { FINISHERS = 4 };
+
+typedef struct finisher {
+  obedient action;
+  outcome heard;
+  gate *start;
+} finisher;
+
+static void *finish_own(void *user) {
+  finisher *self = user;
+  gate_pass(self->start);
+  (void)rsca_call_finish(self->action.call, S_OK, NULL, 0);
+  return NULL;
+}
+
+/* Several actions finish at once what a manager that is gone has cut: everything is freed all the same. */
+static void test_last_release_with_several_finishes_at_once_frees(void **state) {
+  (void)state;
+  static const char *const names[FINISHERS] = {"f0", "f1", "f2", "f3"};
+  static finisher self[FINISHERS];
+  gate start;
+  gate_init(&start);
+  for (unsigned round = 0; round < 300; round++) {
+    remake(FOR_EVER_MS);
+    pthread_t threads[FINISHERS];
+    memset(self, 0, sizeof self);
+    for (size_t i = 0; i < FINISHERS; i++) {
+      self[i].action.status = E_PENDING;
+      self[i].start = &start;
+      assert_int_equal(register_obedient(manager, names[i], &self[i].action), S_OK);
+      assert_int_equal(submit(manager, names[i], "", &self[i].heard, NULL), S_OK);
+    }
+    step_all(manager);
+    for (size_t i = 0; i < FINISHERS; i++)
+      assert_int_equal(pthread_create(&threads[i], NULL, finish_own, &self[i]), 0);
+    release();
+    for (size_t i = 0; i < FINISHERS; i++)
+      gate_open(&start);
+    for (size_t i = 0; i < FINISHERS; i++)
+      assert_int_equal(pthread_join(threads[i], NULL), 0);
+    for (size_t i = 0; i < FINISHERS; i++) {
+      assert_cut(&self[i].heard);
+      assert_int_equal(atomic_load(&self[i].action.freed), 1);
+    }
+  }
+}
+
 static void release_in_callback(void *user) {
   (void)user;
   rsca_manager *last = manager;
@@ -837,6 +884,7 @@ int main(void) {
       TEST(test_last_release_with_a_pending_call_frees_when_that_is_finished),
       TEST(test_last_release_with_a_pending_call_frees_when_another_thread_finishes_it),
       TEST(test_last_release_and_finish_at_once_end_the_call_once_and_free),
+      TEST(test_last_release_with_several_finishes_at_once_frees),
       TEST(test_last_release_inside_a_callback_ends_everything_within_that_step),
       TEST(test_last_release_inside_a_callback_cuts_what_is_queued_behind_it),
       TEST(test_last_release_inside_a_callback_of_a_budgeted_step_ends_everything),
