@@ -47,7 +47,11 @@ RSCA_API uint64_t rsca_call_id(const rsca_call *call);
 RSCA_API const char *rsca_call_name(const rsca_call *call);
 
 /*
- * Adds `size` bytes to the response. Copied; any bytes will do. `bytes` may be NULL where `size` is 0.
+ * Reports `size` bytes: in a registration one response of its own, in a run more of the one response. Copied; any bytes
+ * will do. `bytes` may be NULL where `size` is 0.
+ *
+ * In a registration, on the thread that steps, a C callback is called before this returns. RSCA_E_BUSY: the consumer
+ * lags and as much waits for it as may; nothing was taken, report again later.
  *
  * S_OK; E_INVALIDARG; E_OUTOFMEMORY (nothing was added); RSCA_E_CANCELLED: the call has been ended meanwhile, cancelled or
  * cut, and nobody will hear it.

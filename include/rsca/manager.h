@@ -44,6 +44,8 @@ typedef struct rsca_config {
   uint32_t queue_limit; /* calls accepted and not yet ended [4096] */
   size_t queue_bytes;   /* bytes of their arguments [64 MiB] */
   uint32_t drain_ms;    /* how long a Shutdown(FALSE) lets calls end before it cuts them [5000] */
+  uint32_t stream_limit; /* responses of one registration that wait for a consumer that lags [256] */
+  size_t stream_bytes;   /* bytes of these [1 MiB] */
 } rsca_config;
 
 /*
@@ -53,7 +55,7 @@ typedef struct rsca_config {
  *   status    S_OK or the success status the action chose; a failure otherwise
  *   response  Borrowed for the call; the response, or for a failure its message in UTF-8. NULL where size is 0
  *   size      bytes
- *   final     true: nothing follows
+ *   final     true: nothing follows. Always true for a run
  *
  * Called exactly once for every call that was accepted, on the thread that steps, never on the stack of the
  * rsca_manager_run that was accepted.
@@ -113,6 +115,24 @@ RSCA_API HRESULT rsca_manager_run(rsca_manager *manager, const char *name, const
                                   void *user, uint64_t *id);
 
 /*
+ * Registers for the responses of the action `name`, as many as it reports. Parameters and statuses as for
+ * rsca_manager_run. fn is called with S_OK and final = false for each response, in order, never two at a time; then
+ * once with final = true:
+ *
+ *   S_FALSE             the action has returned, or the registration was ended by rsca_manager_unsubscribe
+ *   a failure           the action failed or was cancelled; response is its message
+ *
+ * A response with the action's last words comes before that final, as one of the responses. Names may be subscribed to
+ * any number of times.
+ */
+RSCA_API HRESULT rsca_manager_subscribe(rsca_manager *manager, const char *name, const char *args, rsca_result_fn fn,
+                                        void *user, uint64_t *id);
+
+/* Ends a registration, made in whatever way: no response follows, only the final with S_FALSE, in a following step.
+ * S_OK: it ends. RSCA_E_NOT_FOUND: there is no registration of that number, or it has ended. */
+RSCA_API HRESULT rsca_manager_unsubscribe(rsca_manager *manager, uint64_t id);
+
+/*
  * Asks a call to end. One that has not started ends with RSCA_E_CANCELLED in the next step; so does one that waits,
  * after its clean-up. One that is running may ask rsca_call_cancelled, and ends at its next wait; if it returns first,
  * what it returns counts.
@@ -170,6 +190,16 @@ RSCA_API HRESULT rsca_manager_step(rsca_manager *manager, unsigned budget);
 
 /* The manager as an IPmCustomActions, whose count is the manager's. Returned (+1). */
 RSCA_API IPmCustomActions *rsca_manager_custom_actions(rsca_manager *manager);
+
+/* The default session as an IPmCustomActions2, whose count is the manager's. Returned (+1). */
+RSCA_API IPmCustomActions2 *rsca_manager_custom_actions2(rsca_manager *manager);
+
+/*
+ * A session of its own: a registration per name here does not meet those of other sessions. `*out`: Returned (+1), NULL
+ * on failure; it holds the manager. When it is released its registrations go on, to their own end.
+ * S_OK, E_INVALIDARG, E_OUTOFMEMORY.
+ */
+RSCA_API HRESULT rsca_manager_create_session(rsca_manager *manager, IPmCustomActions2 **out);
 
 #ifdef __cplusplus
 }

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "stream.h"
+
 /* Buffers. */
 
 bool rsci_buffer_reserve(rsci_buffer *buffer, size_t size) {
@@ -101,7 +103,7 @@ static void give_back(rsci_calls *calls, rsca_call *call) {
   calls->free = call;
 }
 
-static const rsci_task_ops start_ops, cancel_ops;
+static const rsci_task_ops start_ops, cancel_ops, room_ops;
 
 rsca_call *rsci_calls_accept(rsci_calls *calls, rsci_action *action, const char *args, size_t args_size,
                              char *big_args, const rsci_sink *sink) {
@@ -124,6 +126,11 @@ rsca_call *rsci_calls_accept(rsci_calls *calls, rsci_action *action, const char 
   }
   call->task.ops = &start_ops;
   call->cancel_task.ops = &cancel_ops;
+  call->room_task.ops = &room_ops;
+  atomic_store_explicit(&call->late_count, 0, memory_order_relaxed);
+  call->late = NULL;
+  call->forced = false;
+  call->session = NULL;
   call->calls = calls;
   call->action = action;
   action->refs++;
@@ -138,6 +145,7 @@ rsca_call *rsci_calls_accept(rsci_calls *calls, rsci_action *action, const char 
   call->id = calls->last_id;
   calls->table[call->id & calls->mask] = call;
   calls->live++;
+  calls->hanging += sink->hangs;
   calls->kept++;
   calls->bytes += args_size;
   calls->accepted++;
@@ -154,6 +162,7 @@ static void leave_table(rsca_call *call) {
   rsci_calls *calls = call->calls;
   calls->table[call->id & calls->mask] = NULL;
   calls->live--;
+  calls->hanging -= call->sink.hangs;
   calls->bytes -= call->args.size;
   calls->ended++;
 }
@@ -184,6 +193,23 @@ static bool claim(rsca_call *call) {
   return atomic_exchange(&call->phase, RSCI_CALL_ENDED) != RSCI_CALL_ENDED;
 }
 
+void rsci_call_leave_session(rsca_call *call) {
+  if (!call->session)
+    return;
+  rsca_call **place = &call->session->calls;
+  while (*place != call)
+    place = &(*place)->session_next;
+  *place = call->session_next;
+  call->session = NULL;
+}
+
+/* The name of a registration is free again before its final is delivered. */
+static void leave_session(rsca_call *call) {
+  rsci_lock_take(call->calls->lock);
+  rsci_call_leave_session(call);
+  rsci_lock_leave(call->calls->lock);
+}
+
 /* The start. */
 
 bool rsci_call_post(rsca_call *call) {
@@ -194,11 +220,12 @@ bool rsci_call_post(rsca_call *call) {
     return true;
   bool mine = claim(call);
   if (mine) {
+    leave_session(call);
     rsci_lock_take(call->calls->lock);
     leave_table(call);
     call->calls->accepted--;
     call->calls->ended--;
-    bool quiet = call->calls->live == 0;
+    bool quiet = call->calls->live == call->calls->hanging;
     rsci_lock_leave(call->calls->lock);
     call->sink.ops->release(call->sink.object);
     if (quiet)
@@ -246,11 +273,34 @@ static const rsci_task_ops start_ops = {start_run, start_drop};
 
 static const char oversize_text[] = "the response is larger than a response can be";
 
+const char rsci_unregistered[] = "unregistered";
+const char rsci_refused[] = "its callback refused a response";
+
+/* What the end of a registration's action means: a response of its own, if it returned one, and the final. */
+static HRESULT conclude_registration(rsca_call *call, HRESULT status, const void **bytes, size_t *size) {
+  const char *why = atomic_load(&call->cancelled);
+  if (SUCCEEDED(status) && *size > 0 && !why && call->sink.ops->report(call, *bytes, *size) == RSCA_E_CANCELLED)
+    why = atomic_load(&call->cancelled);
+  *bytes = NULL;
+  *size = 0;
+  if (why == rsci_unregistered || !why)
+    return S_FALSE;
+  *bytes = why;
+  *size = strlen(why);
+  return RSCA_E_CANCELLED;
+}
+
+/* Claimed. */
 static void report(rsca_call *call, HRESULT status, const void *bytes, size_t size) {
   if (size > UINT32_MAX) { /* a length at the interfaces has 32 bits */
     status = E_OUTOFMEMORY;
     bytes = oversize_text;
     size = sizeof oversize_text - 1;
+  }
+  if (call->sink.ops->report) {
+    leave_session(call);
+    if (SUCCEEDED(status) || atomic_load(&call->cancelled))
+      status = conclude_registration(call, status, &bytes, &size);
   }
   call->status = status;
   call->bytes = size ? bytes : NULL;
@@ -285,7 +335,7 @@ void rsci_call_leave(rsca_call *call) {
   rsci_calls *calls = call->calls;
   rsci_lock_take(calls->lock);
   leave_table(call);
-  bool quiet = calls->live == 0;
+  bool quiet = calls->live == calls->hanging;
   rsci_lock_leave(calls->lock);
   if (quiet)
     calls->quiet(calls);
@@ -311,6 +361,16 @@ bool rsci_call_mark_cancelled(rsca_call *call, const char *why) {
   atomic_store(&call->cancelled, why);
   (void)rsci_refs_add(&call->refs);
   return true;
+}
+
+void rsci_call_refuse(rsca_call *call) {
+  rsci_lock_take(call->calls->lock);
+  bool marked = rsci_call_mark_cancelled(call, rsci_refused);
+  rsci_lock_leave(call->calls->lock);
+  if (marked)
+    rsci_call_post_cancel(call);
+  else if (!atomic_load(&call->cancelled)) /* it has ended: its final is about to be told */
+    atomic_store(&call->cancelled, rsci_refused);
 }
 
 /* Claimed, and the claim holds nothing yet. */
@@ -365,15 +425,133 @@ bool rsca_call_cancelled(const rsca_call *call) {
   return atomic_load(&call->cancelled) || atomic_load(&call->calls->cut);
 }
 
-HRESULT rsca_call_report(rsca_call *call, const void *bytes, size_t size) {
-  if (!bytes && size > 0)
-    return E_INVALIDARG;
+/* A response that was reported on another thread, on its way to the one that steps. */
+typedef struct rsci_late {
+  rsci_task task;
+  struct rsci_late *next;
+  rsca_call *call; /* held */
+  size_t size;
+  char bytes[];
+} rsci_late;
+
+static void late_free(rsci_late *late) {
+  (void)atomic_fetch_sub(&late->call->late_count, 1);
+  rsci_call_let_go(late->call);
+  free(late);
+}
+
+/* Delivers in order, as far as there is room. */
+static void deliver_late(rsca_call *call) {
+  while (call->late) {
+    rsci_late *late = call->late;
+    if (rsci_call_respond(call, late->bytes, late->size) == RSCA_E_BUSY) {
+      if (rsci_call_await_room(call))
+        return;
+      continue; /* there was room after all */
+    }
+    call->late = late->next;
+    late_free(late);
+  }
+}
+
+void rsci_call_flush_late(rsca_call *call) {
+  call->forced = true;
+  while (call->late) {
+    rsci_late *late = call->late;
+    call->late = late->next;
+    (void)rsci_call_respond(call, late->bytes, late->size);
+    late_free(late); /* the engine holds the call as well */
+  }
+  call->forced = false;
+}
+
+static void late_run(rsci_task *task) {
+  rsci_late *late = (rsci_late *)task;
+  rsca_call *call = late->call;
+  rsci_late **end = &call->late;
+  while (*end)
+    end = &(*end)->next;
+  late->next = NULL;
+  *end = late;
+  if (end == &call->late) /* else it waits behind others, for room */
+    deliver_late(call);
+}
+
+static void late_drop(rsci_task *task) {
+  late_free((rsci_late *)task);
+}
+
+static const rsci_task_ops late_ops = {late_run, late_drop};
+
+static HRESULT respond_later(rsca_call *call, const void *bytes, size_t size) {
+  if (atomic_fetch_add(&call->late_count, 1) >= RSCI_LATE_LIMIT) {
+    (void)atomic_fetch_sub(&call->late_count, 1);
+    return RSCA_E_BUSY;
+  }
+  rsci_late *late = malloc(sizeof *late + size);
+  if (!late) {
+    (void)atomic_fetch_sub(&call->late_count, 1);
+    return E_OUTOFMEMORY;
+  }
+  *late = (rsci_late){.task = {.ops = &late_ops}, .call = call, .size = size};
+  if (size)
+    memcpy(late->bytes, bytes, size);
+  (void)rsci_refs_add(&call->refs);
+  if (!rsci_engine_post(call->action->engine, &late->task)) {
+    late_free(late);
+    return RSCA_E_CANCELLED;
+  }
+  return S_OK;
+}
+
+HRESULT rsci_call_respond(rsca_call *call, const void *bytes, size_t size) {
   if (atomic_load(&call->phase) == RSCI_CALL_ENDED)
     return RSCA_E_CANCELLED;
-  /* A length at the interfaces has 32 bits. */
+  if (call->sink.ops->report) {
+    if (atomic_load(&call->cancelled))
+      return RSCA_E_CANCELLED;
+    return call->sink.ops->report(call, size ? bytes : NULL, size);
+  }
+  /* A run: joined. A length at the interfaces has 32 bits. */
   if (size > UINT32_MAX - call->report.size || !rsci_buffer_append(&call->report, bytes, size))
     return E_OUTOFMEMORY;
   return S_OK;
+}
+
+HRESULT rsca_call_report(rsca_call *call, const void *bytes, size_t size) {
+  if ((!bytes && size > 0) || size > UINT32_MAX)
+    return E_INVALIDARG;
+  if (call->sink.ops->report && !rsci_runner_is_stepped_here(call->action->engine->runner))
+    return atomic_load(&call->cancelled) ? RSCA_E_CANCELLED : respond_later(call, bytes, size);
+  return rsci_call_respond(call, bytes, size);
+}
+
+/* Room again. */
+
+static rsca_call *call_of_room(rsci_task *task) {
+  return (rsca_call *)((char *)task - offsetof(rsca_call, room_task));
+}
+
+static void room_run(rsci_task *task) {
+  rsca_call *call = call_of_room(task);
+  deliver_late(call);
+  if (atomic_load(&call->phase) == RSCI_CALL_RUNNING)
+    call->action->engine->ops->room(call->action->engine, call);
+  rsci_call_let_go(call);
+}
+
+static void room_drop(rsci_task *task) {
+  rsci_call_let_go(call_of_room(task));
+}
+
+static const rsci_task_ops room_ops = {room_run, room_drop};
+
+bool rsci_call_await_room(rsca_call *call) {
+  (void)rsci_refs_add(&call->refs);
+  if (rsci_stream_await_room(call->sink.ops->stream(call), call->action->engine, &call->room_task))
+    return true;
+  rsci_call_let_go(call);
+  return false;
 }
 
 /* The sinks. */
@@ -388,7 +566,15 @@ static void function_ended(rsca_call *call) {
   rsci_call_delivered(call);
 }
 
-const rsci_sink_ops rsci_function_sink = {function_nothing, function_nothing, function_ended};
+const rsci_sink_ops rsci_function_sink = {function_nothing, function_nothing, NULL, NULL, function_ended};
+
+static HRESULT function_report(rsca_call *call, const void *bytes, size_t size) {
+  call->sink.fn(call->sink.object, S_OK, bytes, size, false);
+  return S_OK;
+}
+
+const rsci_sink_ops rsci_function_stream_sink = {function_nothing, function_nothing, function_report, NULL,
+                                                       function_ended};
 
 static void callback_hold(void *object) {
   ICustomActionResultCallback *callback = object;
@@ -410,4 +596,44 @@ static void callback_ended(rsca_call *call) {
   rsci_call_delivered(call);
 }
 
-const rsci_sink_ops rsci_callback_sink = {callback_hold, callback_release, callback_ended};
+const rsci_sink_ops rsci_callback_sink = {callback_hold, callback_release, NULL, NULL, callback_ended};
+
+static void callback2_hold(void *object) {
+  ICustomAction2ResultCallback *callback = object;
+  (void)callback->lpVtbl->AddRef(callback);
+}
+
+static void callback2_release(void *object) {
+  ICustomAction2ResultCallback *callback = object;
+  (void)callback->lpVtbl->Release(callback);
+}
+
+/* The one place that knows which form of ReportResult is built. */
+static HRESULT callback2_call(rsca_call *call, HRESULT status, const void *bytes, size_t size, bool final) {
+  ICustomAction2ResultCallback *callback = call->sink.object;
+  PBYTE response = (PBYTE)(uintptr_t)bytes;
+#if RSCA_SDK_REPORTRESULT
+  HRESULT answer = callback->lpVtbl->ReportResult(callback, status, final, response, (DWORD)size);
+#else
+  (void)final; /* any status but S_OK says so */
+  HRESULT answer = callback->lpVtbl->ReportResult(callback, status, response, (DWORD)size);
+#endif
+  rsci_call_count_answer(call, answer);
+  return answer;
+}
+
+static HRESULT callback2_report(rsca_call *call, const void *bytes, size_t size) {
+  if (SUCCEEDED(callback2_call(call, S_OK, bytes, size, false)))
+    return S_OK;
+  rsci_call_refuse(call);
+  return RSCA_E_CANCELLED;
+}
+
+static void callback2_ended(rsca_call *call) {
+  rsci_call_leave(call);
+  (void)callback2_call(call, call->status, call->bytes, call->size, true);
+  callback2_release(call->sink.object);
+  rsci_call_delivered(call);
+}
+
+const rsci_sink_ops rsci_callback2_sink = {callback2_hold, callback2_release, callback2_report, NULL, callback2_ended};

@@ -23,6 +23,8 @@
 #include "engine.h"
 #include "registry.h"
 
+struct rsci_stream;
+
 typedef struct rsci_calls rsci_calls;
 
 /* Where the result of a call goes. */
@@ -31,6 +33,11 @@ typedef struct rsci_sink_ops {
    * posted. No lock held. */
   void (*hold)(void *object);
   void (*release)(void *object);
+  /* For registrations, else NULL: deliver one response. S_OK; RSCA_E_BUSY: there is no room now; RSCA_E_CANCELLED: nobody
+   * wants any more; E_OUTOFMEMORY. In a step of the engine's runner, no lock held. */
+  HRESULT (*report)(rsca_call *call, const void *bytes, size_t size);
+  /* After RSCA_E_BUSY: the stream that has no room. NULL where report never says so. */
+  struct rsci_stream *(*stream)(rsca_call *call);
   /* Deliver call->status and call->bytes, then rsci_call_delivered: here or, the bytes copied, somewhere else. On the
    * thread that ended the call, no lock held. */
   void (*ended)(rsca_call *call);
@@ -41,6 +48,7 @@ typedef struct rsci_sink {
   void *object;
   rsca_result_fn fn; /* for those who need one */
   uint64_t slot;     /* likewise */
+  bool hangs;        /* it hangs on the manager's proxy in a script, and does not keep that alive */
 } rsci_sink;
 
 /* Bytes that grow and are kept for the next use. All zero is empty. */
@@ -54,12 +62,16 @@ bool rsci_buffer_reserve(rsci_buffer *buffer, size_t size);
 bool rsci_buffer_append(rsci_buffer *buffer, const void *bytes, size_t size);
 
 /* New: in the table, but its sink is not held yet; nobody ends it. */
+/* How many responses of a late action may be on their way to the thread that steps. */
+#define RSCI_LATE_LIMIT 256
+
 enum { RSCI_CALL_NEW, RSCI_CALL_QUEUED, RSCI_CALL_RUNNING, RSCI_CALL_ENDED };
 
 struct rsca_call {
   rsci_task task;        /* its start; then its engine's */
   rsci_task delivery;    /* its sink's */
   rsci_task cancel_task; /* posted at most once */
+  rsci_task room_task;   /* there is room for another response */
   rsci_calls *calls;
   rsca_call *next_free;
   rsci_action *action; /* a reference, guarded by the manager's lock */
@@ -67,11 +79,16 @@ struct rsca_call {
   _Atomic int phase;
   _Atomic(const char *) cancelled; /* why it should stop; NULL: it should not */
   uint64_t id;
+  struct rsci_session *session; /* of a registration by a documented method, else NULL; manager's lock */
+  rsca_call *session_next;
   rsci_sink sink;
   void *fiber;        /* the engine's */
   rsci_buffer args;   /* with a NUL after it */
   rsci_buffer report; /* what was reported, or a copy of the result on its way */
 
+  atomic_uint late_count; /* responses that were reported on other threads, and are not delivered yet */
+  struct rsci_late *late; /* those that have come to the thread that steps; its own */
+  bool forced;            /* what is delivered now is not held up by a lack of room */
   HRESULT late_status; /* for the native engine: what it will end with */
 
   /* Set by the ending. */
@@ -86,6 +103,7 @@ struct rsci_calls {
   rsca_call **table; /* by id & mask; ids skip places that are taken */
   size_t mask;       /* table size - 1; only valid with a table */
   uint64_t last_id;
+  size_t hanging; /* of the live ones, those whose sink hangs on a proxy */
   size_t live;  /* accepted and not yet ended */
   size_t kept;  /* calls handed out and not yet given back, and other keepers */
   size_t bytes; /* arguments of live calls */
@@ -96,6 +114,11 @@ struct rsci_calls {
   void (*quiet)(rsci_calls *calls);
   void (*gone)(rsci_calls *calls);
 };
+
+/* One registration per name and session. */
+typedef struct rsci_session {
+  rsca_call *calls; /* by session_next; manager's lock */
+} rsci_session;
 
 /* Kept once, by the caller. */
 void rsci_calls_init(rsci_calls *calls, rsci_lock *lock, void (*quiet)(rsci_calls *calls),
@@ -134,9 +157,21 @@ void rsci_call_cancel_here(rsca_call *call);
 /* Moves queued to running. False: it has ended meanwhile; the engine's hold is given back. */
 bool rsci_call_begin(rsca_call *call);
 
+/* One response of a registration, or a part of a run's. In a step of the engine's runner. As the sink's report. */
+HRESULT rsci_call_respond(rsca_call *call, const void *bytes, size_t size);
+
+/* After RSCA_E_BUSY: has its engine told when there is room. False: there is room already. */
+bool rsci_call_await_room(rsca_call *call);
+
+/* Delivers what late reports have left waiting, room or not: the call is about to end. */
+void rsci_call_flush_late(rsca_call *call);
+
 /* Ends the call, if nobody has, and gives back the engine's hold: the call is not the engine's to read any more.
  * `bytes` is Borrowed for the call. */
 void rsci_call_finish(rsca_call *call, HRESULT status, const void *bytes, size_t size);
+
+/* The consumer of a registration does not want any more: it ends as cancelled. */
+void rsci_call_refuse(rsca_call *call);
 
 /* Ends a running call as cancelled, if nobody has; the engine keeps its hold. */
 void rsci_call_end_cancelled(rsca_call *call);
@@ -155,11 +190,20 @@ void rsci_call_count_answer(rsca_call *call, HRESULT answer);
 /* The callback has been told: gives back the ending's hold. */
 void rsci_call_delivered(rsca_call *call);
 
+/* Lock held. Frees the name of a registration; harmless on any other call. */
+void rsci_call_leave_session(rsca_call *call);
+
 /* Gives back one hold. */
 void rsci_call_let_go(rsca_call *call);
 
-/* The two sinks of the C and C++ world. */
-extern const rsci_sink_ops rsci_function_sink;  /* fn, object: user */
-extern const rsci_sink_ops rsci_callback_sink;  /* object: ICustomActionResultCallback */
+/* Why a registration that was unregistered stops: compared by address. */
+extern const char rsci_unregistered[];
+extern const char rsci_refused[];
+
+/* The sinks of the C and C++ world: for runs, and for registrations. */
+extern const rsci_sink_ops rsci_function_sink;        /* fn, object: user */
+extern const rsci_sink_ops rsci_function_stream_sink; /* likewise */
+extern const rsci_sink_ops rsci_callback_sink;        /* object: ICustomActionResultCallback */
+extern const rsci_sink_ops rsci_callback2_sink;       /* object: ICustomAction2ResultCallback */
 
 #endif

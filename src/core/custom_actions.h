@@ -1,7 +1,7 @@
 /*
- * The manager's IPmCustomActions.
+ * The manager's IPmCustomActions and IPmCustomActions2, and the sessions it hands out.
  *
- * Provides: rsci_custom_actions_vtbl
+ * Provides: rsci_custom_actions_vtbl, rsci_custom_actions2_vtbl, rsca_manager_create_session
  * Uses:     manager, text
  */
 #ifndef RSCI_CUSTOM_ACTIONS_H
@@ -10,5 +10,6 @@
 #include <Wpframework.h>
 
 extern const IPmCustomActionsVtbl rsci_custom_actions_vtbl;
+extern const IPmCustomActions2Vtbl rsci_custom_actions2_vtbl; /* of the default session */
 
 #endif

@@ -25,6 +25,8 @@ typedef struct rsci_engine_ops {
   void (*start)(rsci_engine *engine, struct rsca_call *call);
   /* A started call should stop: see rsci_call_cancelled. Thread that steps. */
   void (*cancel)(rsci_engine *engine, struct rsca_call *call);
+  /* A response of a started call was refused for lack of room, and there is room now. Thread that steps. */
+  void (*room)(rsci_engine *engine, struct rsca_call *call);
   /* Nobody can call this action any more. Any thread; the engine is held until it returns. */
   void (*forget)(rsci_engine *engine, struct rsci_action *action);
   /* The last reference is gone: free it. Any thread. */

@@ -33,6 +33,7 @@ HRESULT rsci_manager_create(rsci_runner *runner, const rsca_config *config, rsca
     goto fail_watches_lock;
   rsci_refs_init(&manager->refs);
   manager->custom_actions.lpVtbl = &rsci_custom_actions_vtbl;
+  manager->custom_actions2.lpVtbl = &rsci_custom_actions2_vtbl;
   if (config)
     manager->config = *config;
   if (manager->config.queue_limit == 0)
@@ -41,6 +42,10 @@ HRESULT rsci_manager_create(rsci_runner *runner, const rsca_config *config, rsca
     manager->config.queue_bytes = (size_t)64 << 20;
   if (manager->config.drain_ms == 0)
     manager->config.drain_ms = 5000;
+  if (manager->config.stream_limit == 0)
+    manager->config.stream_limit = 256;
+  if (manager->config.stream_bytes == 0)
+    manager->config.stream_bytes = (size_t)1 << 20;
   rsci_runner_hold(runner);
   manager->runner = runner;
   rsci_calls_init(&manager->calls, &manager->lock, calls_quiet, calls_gone);
@@ -267,8 +272,15 @@ HRESULT rsca_manager_list(rsca_manager *manager, void (*visit)(void *user, const
 
 /* ---- Calls ---- */
 
-HRESULT rsci_manager_run(rsca_manager *manager, const char *name, size_t name_size, const char *args, size_t args_size,
-                         const rsci_sink *sink, uint64_t *id) {
+static rsca_call *find_in_session(const rsci_session *session, const char *name, size_t size) {
+  rsca_call *call = session->calls;
+  while (call && (call->action->name_size != size || memcmp(call->action->name, name, size) != 0))
+    call = call->session_next;
+  return call;
+}
+
+HRESULT rsci_manager_run(rsca_manager *manager, rsci_session *session, const char *name, size_t name_size,
+                         const char *args, size_t args_size, const rsci_sink *sink, uint64_t *id) {
   if (id)
     *id = 0;
   char *big_args = NULL;
@@ -288,12 +300,19 @@ HRESULT rsci_manager_run(rsca_manager *manager, const char *name, size_t name_si
     status = RSCA_E_SHUTDOWN_IN_PROGRESS;
   else if (!action)
     status = RSCA_E_NOT_FOUND;
+  else if (session && find_in_session(session, name, name_size))
+    status = RSCA_E_ALREADY_EXISTS;
   else if (manager->calls.live >= manager->config.queue_limit ||
            args_size > manager->config.queue_bytes - manager->calls.bytes)
     status = RSCA_E_BUSY;
   else if (!(call = rsci_calls_accept(&manager->calls, action, args, args_size, big_args, sink)))
     status = E_OUTOFMEMORY;
   uint64_t accepted_id = call ? call->id : 0;
+  if (call && session) {
+    call->session = session;
+    call->session_next = session->calls;
+    session->calls = call;
+  }
   rsci_lock_leave(&manager->lock);
   if (FAILED(status)) {
     free(big_args);
@@ -307,19 +326,63 @@ HRESULT rsci_manager_run(rsca_manager *manager, const char *name, size_t name_si
   return S_OK;
 }
 
-HRESULT rsca_manager_run(rsca_manager *manager, const char *name, const char *args, rsca_result_fn fn, void *user,
-                         uint64_t *id) {
+/* What run and subscribe of the host's side do with their parameters. */
+static HRESULT start(rsca_manager *manager, const char *name, const char *args, const rsci_sink *sink, uint64_t *id) {
   if (id)
     *id = 0;
-  if (!manager || !name || !*name || !fn)
+  if (!manager || !name || !*name || !sink->fn)
     return E_INVALIDARG;
   if (!args)
     args = "";
   size_t name_size = strlen(name), args_size = strlen(args);
   if (!rsci_utf8_valid(name, name_size) || !rsci_utf8_valid(args, args_size))
     return RSCA_E_NO_UNICODE_TRANSLATION;
+  return rsci_manager_run(manager, NULL, name, name_size, args, args_size, sink, id);
+}
+
+HRESULT rsca_manager_run(rsca_manager *manager, const char *name, const char *args, rsca_result_fn fn, void *user,
+                         uint64_t *id) {
   const rsci_sink sink = {.ops = &rsci_function_sink, .object = user, .fn = fn};
-  return rsci_manager_run(manager, name, name_size, args, args_size, &sink, id);
+  return start(manager, name, args, &sink, id);
+}
+
+HRESULT rsca_manager_subscribe(rsca_manager *manager, const char *name, const char *args, rsca_result_fn fn,
+                               void *user, uint64_t *id) {
+  const rsci_sink sink = {.ops = &rsci_function_stream_sink, .object = user, .fn = fn};
+  return start(manager, name, args, &sink, id);
+}
+
+/* Lock held; leaves it. The registration ends as unregistered. */
+static HRESULT unregister_call(rsca_manager *manager, rsca_call *call) {
+  bool registration = call && call->sink.ops->report;
+  bool marked = registration && rsci_call_mark_cancelled(call, rsci_unregistered);
+  if (registration)
+    rsci_call_leave_session(call); /* free from here on, whenever the final comes */
+  rsci_lock_leave(&manager->lock);
+  if (marked)
+    rsci_call_post_cancel(call);
+  return registration ? S_OK : RSCA_E_NOT_FOUND;
+}
+
+HRESULT rsca_manager_unsubscribe(rsca_manager *manager, uint64_t id) {
+  if (!manager)
+    return E_INVALIDARG;
+  rsci_lock_take(&manager->lock);
+  rsca_call *call = rsci_calls_find(&manager->calls, id);
+  return unregister_call(manager, call);
+}
+
+HRESULT rsci_manager_unregister_name(rsca_manager *manager, rsci_session *session, const char *name, size_t size) {
+  rsci_lock_take(&manager->lock);
+  return unregister_call(manager, find_in_session(session, name, size));
+}
+
+void rsci_manager_leave_session(rsca_manager *manager, rsci_session *session) {
+  rsci_lock_take(&manager->lock);
+  for (rsca_call *call = session->calls; call; call = call->session_next)
+    call->session = NULL;
+  session->calls = NULL;
+  rsci_lock_leave(&manager->lock);
 }
 
 HRESULT rsca_call_finish(rsca_call *call, HRESULT status, const void *bytes, size_t size) {
@@ -348,6 +411,26 @@ size_t rsci_manager_live(rsca_manager *manager) {
   size_t live = manager->calls.live;
   rsci_lock_leave(&manager->lock);
   return live;
+}
+
+rsca_manager *rsci_manager_of_call(const rsca_call *call) {
+  return manager_of_calls(call->calls);
+}
+
+void rsci_manager_refuse(rsca_manager *manager, uint64_t id) {
+  rsci_lock_take(&manager->lock);
+  rsca_call *call = rsci_calls_find(&manager->calls, id);
+  bool marked = call && rsci_call_mark_cancelled(call, rsci_refused);
+  rsci_lock_leave(&manager->lock);
+  if (marked)
+    rsci_call_post_cancel(call);
+}
+
+size_t rsci_manager_needing(rsca_manager *manager) {
+  rsci_lock_take(&manager->lock);
+  size_t needing = manager->calls.live - manager->calls.hanging;
+  rsci_lock_leave(&manager->lock);
+  return needing;
 }
 
 void rsca_manager_get_stats(rsca_manager *manager, rsca_manager_stats *stats) {
@@ -572,6 +655,11 @@ HRESULT rsca_manager_step(rsca_manager *manager, unsigned budget) {
 IPmCustomActions *rsca_manager_custom_actions(rsca_manager *manager) {
   (void)rsca_manager_add_ref(manager);
   return &manager->custom_actions;
+}
+
+IPmCustomActions2 *rsca_manager_custom_actions2(rsca_manager *manager) {
+  (void)rsca_manager_add_ref(manager);
+  return &manager->custom_actions2;
 }
 
 rsca_manager *rsci_manager_of_custom_actions(IPmCustomActions *actions) {

@@ -24,7 +24,8 @@ typedef struct rsci_watch {
 
 struct rsca_manager {
   rsci_refs refs;
-  IPmCustomActions custom_actions; /* its interface: shares the count */
+  IPmCustomActions custom_actions;   /* its interfaces: they share the count */
+  IPmCustomActions2 custom_actions2; /* of the default session */
   rsca_config config;              /* no zeros left */
   rsci_runner *runner;             /* held */
   rsci_engine *native;             /* held */
@@ -32,6 +33,7 @@ struct rsca_manager {
   rsci_lock lock; /* Protects what follows; nothing else is locked inside it */
   rsci_registry registry;
   rsci_calls calls;
+  rsci_session default_session;
   enum { RSCI_OPEN, RSCI_DRAINING, RSCI_DOWN } state;
   bool shutdown_posted;
   bool finalized; /* by its last owner, see rsci_manager_finalize */
@@ -58,9 +60,15 @@ void rsci_manager_drop_action(rsca_manager *manager, rsci_action *action);
 /* rsca_manager_unregister with a length. */
 HRESULT rsci_manager_take(rsca_manager *manager, const char *name, size_t size);
 
-/* Accepts and posts a call. Both texts are well-formed UTF-8. */
-HRESULT rsci_manager_run(rsca_manager *manager, const char *name, size_t name_size, const char *args, size_t args_size,
-                         const rsci_sink *sink, uint64_t *id);
+/* Accepts and posts a call. Both texts are well-formed UTF-8. `session`: of a registration by name, else NULL. */
+HRESULT rsci_manager_run(rsca_manager *manager, rsci_session *session, const char *name, size_t name_size,
+                         const char *args, size_t args_size, const rsci_sink *sink, uint64_t *id);
+
+/* Ends the session's registration of that name as unregistered. RSCA_E_NOT_FOUND. */
+HRESULT rsci_manager_unregister_name(rsca_manager *manager, rsci_session *session, const char *name, size_t size);
+
+/* The session goes; its registrations go on. */
+void rsci_manager_leave_session(rsca_manager *manager, rsci_session *session);
 
 /* Shutdown(TRUE) that ends no call on this stack, but in the following steps. */
 void rsci_manager_cut_later(rsca_manager *manager);
@@ -71,8 +79,17 @@ void rsci_manager_finalize(rsca_manager *manager);
 /* Calls accepted and not yet ended. */
 size_t rsci_manager_live(rsca_manager *manager);
 
+/* Of these, the ones that keep a script's proxy alive: all but those whose sink hangs on it. */
+size_t rsci_manager_needing(rsca_manager *manager);
+
 void rsci_manager_watch(rsca_manager *manager, rsci_watch *watch);
 void rsci_manager_unwatch(rsca_manager *manager, rsci_watch *watch);
+
+/* The manager of a call. */
+rsca_manager *rsci_manager_of_call(const rsca_call *call);
+
+/* The consumer of a registration does not want any more; harmless when it has ended. */
+void rsci_manager_refuse(rsca_manager *manager, uint64_t id);
 
 /* The manager whose interface this is, or NULL where it is somebody else's. */
 rsca_manager *rsci_manager_of_custom_actions(IPmCustomActions *actions);

@@ -35,6 +35,11 @@ static void native_cancel(rsci_engine *engine, rsca_call *call) {
   rsci_call_end_cancelled(call);
 }
 
+static void native_room(rsci_engine *engine, rsca_call *call) {
+  (void)engine;
+  (void)call; /* a C action has been told, and asks again when it likes */
+}
+
 static void native_forget(rsci_engine *engine, rsci_action *action) {
   (void)engine;
   function *gone = action->data;
@@ -48,7 +53,7 @@ static void native_destroy(rsci_engine *engine) {
   free(engine);
 }
 
-static const rsci_engine_ops native_ops = {native_turn, native_start, native_cancel, native_forget, native_destroy};
+static const rsci_engine_ops native_ops = {native_turn, native_start, native_cancel, native_room, native_forget, native_destroy};
 
 rsci_engine *rsci_native_create(rsci_runner *runner) {
   rsci_engine *engine = malloc(sizeof *engine);
@@ -87,6 +92,7 @@ static rsca_call *call_of_task(rsci_task *task) {
 
 static void late_run(rsci_task *task) {
   rsca_call *call = call_of_task(task);
+  rsci_call_flush_late(call);
   finish_reported(call, call->late_status);
 }
 

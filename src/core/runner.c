@@ -184,6 +184,10 @@ bool rsci_runner_is_stepping(rsci_runner *runner) {
   return atomic_load(&runner->stepping);
 }
 
+bool rsci_runner_is_stepped_here(rsci_runner *runner) {
+  return rsci_runner_is_stepping(runner) && rsci_thread_is_self(atomic_load(&runner->thread));
+}
+
 bool rsci_runner_may_step(rsci_runner *runner) {
   if (rsci_runner_is_stepping(runner))
     return false;

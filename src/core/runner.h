@@ -94,6 +94,9 @@ rsci_task *rsci_runner_next(rsci_runner *runner, const struct rsci_engine *engin
 /* Whether a step is on: on this thread's stack, or on another thread. */
 bool rsci_runner_is_stepping(rsci_runner *runner);
 
+/* Whether a step is on, on this thread's stack. */
+bool rsci_runner_is_stepped_here(rsci_runner *runner);
+
 /* Whether this thread is the one that steps, and no step is on. */
 bool rsci_runner_may_step(rsci_runner *runner);
 

@@ -6,6 +6,7 @@
 
 #include "error.h"
 #include "fiber.h"
+#include "subscription.h"
 #include "text_args.h"
 
 /* What an rsci_action of this engine has in `data`. The function itself hangs on its manager's proxy; the weak
@@ -21,11 +22,12 @@ typedef struct lua_action {
 
 typedef struct context {
   uint64_t ticket; /* of the fiber's slot */
+  bool hangs;      /* that is one of those that hang on a proxy */
   uint64_t id;
 } context;
 
 static rscl_fiber *context_fiber(rscl_state *state, const context *ctx) {
-  rscl_fiber *fiber = rscl_slots_owner(&state->slots, ctx->ticket);
+  rscl_fiber *fiber = rscl_slots_owner(ctx->hangs ? &state->hanging : &state->slots, ctx->ticket);
   return fiber && fiber->call ? fiber : NULL;
 }
 
@@ -37,6 +39,16 @@ static rsca_call *check_call(lua_State *L, rscl_state *state) {
   return fiber->call;
 }
 
+static int context_report(lua_State *L);
+
+static int room_again(lua_State *L, int status, lua_KContext unused) {
+  (void)status;
+  (void)unused;
+  (void)rscl_resumed(L, rscl_check_state(L));
+  return context_report(L);
+}
+
+/* ctx:report(bytes). Where a consumer lags this waits for room. */
 static int context_report(lua_State *L) {
   rscl_state *state = rscl_check_state(L);
   rsca_call *call = check_call(L, state);
@@ -44,7 +56,16 @@ static int context_report(lua_State *L) {
     luaL_typeerror(L, 2, "response (a string)");
   size_t size;
   const char *bytes = lua_tolstring(L, 2, &size);
-  HRESULT status = rsca_call_report(call, bytes, size);
+  HRESULT status;
+  while ((status = rsca_call_report(call, bytes, size)) == RSCA_E_BUSY) {
+    rscl_mode mode = rscl_wait_mode(L, state);
+    if (mode != RSCL_YIELD)
+      return rscl_push_closing(L);
+    if (rsci_call_await_room(call)) {
+      state->current->wait = RSCL_WAIT_ROOM;
+      return lua_yieldk(L, 0, 0, room_again);
+    }
+  }
   if (FAILED(status))
     return rscl_fail(L, status, NULL, call->action->name);
   lua_pushboolean(L, 1);
@@ -105,6 +126,21 @@ static void undo_start(rscl_state *state, void *subject, lua_State *L, int statu
   rsci_call_finish(subject, status == LUA_ERRMEM ? E_OUTOFMEMORY : E_FAIL, message, size);
 }
 
+/* Pushes its coroutine. [-0, +1, m] */
+static rscl_fiber *create_fiber(lua_State *L, rscl_state *state, rsca_call *call) {
+  if (rscl_subscription_hangs(state, call)) {
+    lua_getiuservalue(L, RSCL_TURN_BOX, RSCL_UV_MANAGERS);
+    if (lua_rawgetp(L, -1, rsci_manager_of_call(call)) == LUA_TUSERDATA) {
+      rscl_fiber *fiber = rscl_fiber_create_hanging(L, -1, state, call);
+      lua_replace(L, -3);
+      lua_pop(L, 1);
+      return fiber;
+    }
+    lua_pop(L, 2);
+  }
+  return rscl_fiber_create(L, RSCL_TURN_SLOTS, state, RSCL_ACTION, call);
+}
+
 void rscl_action_start(rsci_engine *engine, rsca_call *call) {
   rscl_state *state = (rscl_state *)engine;
   lua_action *action = call->action->data;
@@ -124,10 +160,10 @@ void rscl_action_start(rsci_engine *engine, rsca_call *call) {
     rscl_object_set_type(L, &rscl_context_type);
     nargs = 2;
   }
-  rscl_fiber *fiber = rscl_fiber_create(L, RSCL_TURN_SLOTS, state, RSCL_ACTION, call);
+  rscl_fiber *fiber = create_fiber(L, state, call);
   lua_pop(L, 1);
   if (ctx)
-    *ctx = (context){rscl_slots_ticket(&state->slots, fiber->slot), call->id};
+    *ctx = (context){.ticket = rscl_fiber_ticket(fiber), .hangs = fiber->hangs_on != NULL, .id = call->id};
   call->fiber = fiber;
   rscl_fiber_run(fiber, nargs);
 }
@@ -135,6 +171,13 @@ void rscl_action_start(rsci_engine *engine, rsca_call *call) {
 void rscl_action_cancel(rsci_engine *engine, rsca_call *call) {
   (void)engine;
   rscl_fiber_close(call->fiber, RSCA_E_CANCELLED, atomic_load(&call->cancelled));
+}
+
+void rscl_action_room(rsci_engine *engine, rsca_call *call) {
+  (void)engine;
+  rscl_fiber *fiber = call->fiber;
+  if (fiber && fiber->wait == RSCL_WAIT_ROOM)
+    rscl_fiber_wake(fiber);
 }
 
 static rscl_outcome wrong_result(lua_State *L, rsca_call *call, const char *what) {
@@ -171,7 +214,7 @@ rscl_outcome rscl_action_returned(lua_State *L, rsca_call *call, int first, int 
     return wrong_result(L, call,
                         lua_pushfstring(L, "a %s as its status; an integer of 32 bits was expected",
                                         luaL_typename(L, first + 1)));
-  if (SUCCEEDED(outcome.status) && call->report.size > 0) {
+  if (SUCCEEDED(outcome.status) && !call->sink.ops->report && call->report.size > 0) {
     /* What it reported comes first: a run hears it all in one. */
     HRESULT status = rsca_call_report(call, outcome.bytes, outcome.size);
     if (status == E_OUTOFMEMORY)
@@ -280,12 +323,11 @@ static HRESULT put_action(lua_State *L, rscl_state *state, rsca_manager *manager
     rsci_action *expected = rsci_manager_find(manager, action->name, action->name_size);
     if (expected && !replace && !rsci_engine_is_closed(expected->engine) &&
         !(expected->engine == &state->engine && same_source(expected->place, action->place))) {
-      char text[512];
-      (void)snprintf(text, sizeof text,
-                     "action '%s' is registered already, at %s; this one is at %s (replace = true replaces it)",
-                     action->name, expected->place, action->place);
+      char place[4096]; /* not Lua's memory: that may raise while the action is held */
+      (void)snprintf(place, sizeof place, "%s", expected->place);
       rsci_manager_drop_action(manager, expected);
-      luaL_error(L, "%s", text);
+      luaL_error(L, "action '%s' is registered already, at %s; this one is at %s (replace = true replaces it)",
+                 action->name, place, action->place);
     }
     status = rsci_manager_put(manager, action, expected);
     if (expected)

@@ -13,6 +13,7 @@
 /* The engine seam. */
 void rscl_action_start(rsci_engine *engine, rsca_call *call);
 void rscl_action_cancel(rsci_engine *engine, rsca_call *call);
+void rscl_action_room(rsci_engine *engine, rsca_call *call);
 void rscl_action_forget(rsci_engine *engine, rsci_action *action);
 
 /* How many results of a fiber's function count. */

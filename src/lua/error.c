@@ -92,11 +92,35 @@ bool rscl_is_error(lua_State *L, int index) {
 /* err.message (err.name) */
 static int error_tostring(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
-  lua_getfield(L, 1, "message");
-  lua_getfield(L, 1, "name");
-  const char *message = lua_tostring(L, -2), *name = lua_tostring(L, -1);
-  lua_pushfstring(L, "%s (%s)", message ? message : "failed", name ? name : "no status");
+  lua_settop(L, 1);
+  if (lua_getfield(L, 1, "message") != LUA_TSTRING || lua_rawlen(L, -1) == 0) {
+    lua_pop(L, 1);
+    lua_pushliteral(L, "failed without a message");
+  }
+  lua_pushliteral(L, " (");
+  if (lua_getfield(L, 1, "name") != LUA_TSTRING) {
+    lua_pop(L, 1);
+    lua_pushliteral(L, "no status");
+  }
+  lua_pushliteral(L, ")");
+  lua_concat(L, 4);
   return 1;
+}
+
+static int to_text(lua_State *L) {
+  (void)luaL_tolstring(L, 1, NULL);
+  return 1;
+}
+
+/* Replaces the value on top by its text, whatever its __tostring does. [-1, +1, m] */
+static void make_text(lua_State *L) {
+  const char *type = luaL_typename(L, -1);
+  lua_pushcfunction(L, to_text);
+  lua_insert(L, -2);
+  if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+    lua_pop(L, 1);
+    lua_pushfstring(L, "(a %s without a text)", type);
+  }
 }
 
 HRESULT rscl_raised_text(lua_State *L, lua_State *co, int lua_status) {
@@ -114,10 +138,15 @@ HRESULT rscl_raised_text(lua_State *L, lua_State *co, int lua_status) {
     else
       lua_pop(L, 1);
   }
-  (void)luaL_tolstring(L, -1, NULL);
-  lua_replace(L, -2);
-  luaL_traceback(L, co, lua_tostring(L, -1), 0);
-  lua_replace(L, -2);
+  make_text(L);
+  luaL_traceback(L, co, NULL, 0);
+  if (lua_rawlen(L, -1) > sizeof traceback_mark - 2) {
+    lua_pushliteral(L, "\n");
+    lua_insert(L, -2);
+    lua_concat(L, 3);
+  } else {
+    lua_pop(L, 1); /* no level left to tell of */
+  }
   return status;
 }
 

@@ -31,7 +31,7 @@ bool rscl_to_status(lua_State *L, int index, HRESULT *status);
 void rscl_push_status(lua_State *L, HRESULT status);
 
 /* Replaces the raised value on top by its text (a string): its message and the traceback of `co`. Returns the status
- * it carries, or E_FAIL. Raises if the value's __tostring does. [-1, +1, e] */
+ * it carries, or E_FAIL. [-1, +1, m] */
 HRESULT rscl_raised_text(lua_State *L, lua_State *co, int lua_status);
 
 /* Tells the on_error hook of a failure that nobody else hears of. In a turn or on the script's own stack; the

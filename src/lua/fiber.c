@@ -7,6 +7,7 @@
 #include "error.h"
 #include "handler.h"
 #include "request.h"
+#include "subscription.h"
 
 #if LUA_VERSION_RELEASE_NUM >= 50406
 #define reset_coroutine(co, from) lua_closethread(co, from)
@@ -18,9 +19,8 @@ static const rsci_task_ops fiber_ops;
 
 /* ---- Life ---- */
 
-rscl_fiber *rscl_fiber_create(lua_State *L, int slots, rscl_state *state, rscl_fiber_kind kind, rsca_call *call) {
-  lua_State *co = lua_newthread(L);
-  rscl_slots_reserve(L, slots, &state->slots); /* after what may run finalizers: they take slots too */
+/* A fiber for `co`, not in a slot yet. Raises only for lack of memory. */
+static rscl_fiber *make(lua_State *L, lua_State *co, rscl_state *state, rscl_fiber_kind kind, rsca_call *call) {
   rscl_fiber *fiber = state->free_fibers;
   if (fiber)
     state->free_fibers = fiber->next;
@@ -30,13 +30,37 @@ rscl_fiber *rscl_fiber_create(lua_State *L, int slots, rscl_state *state, rscl_f
   fiber->task.ops = &fiber_ops;
   fiber->task.engine = &state->engine;
   fiber->alarm.task = &fiber->task;
-  lua_pushvalue(L, -1);
-  fiber->slot = rscl_slots_put(L, slots, &state->slots, fiber);
   if (state->fibers)
     state->fibers->previous = fiber;
   state->fibers = fiber;
   state->fiber_count++;
   return fiber;
+}
+
+rscl_fiber *rscl_fiber_create(lua_State *L, int slots, rscl_state *state, rscl_fiber_kind kind, rsca_call *call) {
+  lua_State *co = lua_newthread(L);
+  rscl_slots_reserve(L, slots, &state->slots); /* after what may run finalizers: they take slots too */
+  rscl_fiber *fiber = make(L, co, state, kind, call);
+  lua_pushvalue(L, -1);
+  fiber->slot = rscl_slots_put(L, slots, &state->slots, fiber);
+  return fiber;
+}
+
+rscl_fiber *rscl_fiber_create_hanging(lua_State *L, int proxy, rscl_state *state, rsca_call *call) {
+  proxy = lua_absindex(L, proxy);
+  lua_State *co = lua_newthread(L);
+  lua_pushvalue(L, -1);
+  rscl_slot slot = rscl_hang(L, state, RSCL_TURN_HANGING, proxy, NULL);
+  rscl_fiber *fiber = make(L, co, state, RSCL_ACTION, call); /* if this raises, a slot is lost until the proxy goes */
+  fiber->slot = slot;
+  fiber->hangs_on = rsci_manager_of_call(call);
+  state->hanging.entries[slot].owner = fiber;
+  return fiber;
+}
+
+uint64_t rscl_fiber_ticket(const rscl_fiber *fiber) {
+  const rscl_state *state = fiber->state;
+  return rscl_slots_ticket(fiber->hangs_on ? &state->hanging : &state->slots, fiber->slot);
 }
 
 static void recycle(rscl_fiber *fiber) {
@@ -51,7 +75,10 @@ static bool is_queued(const rscl_fiber *fiber) {
 /* Its coroutine is done. In a turn, or after its error. */
 static void retire(rscl_fiber *fiber, lua_State *L, int slots_table) {
   rscl_state *state = fiber->state;
-  rscl_slots_clear(L, slots_table, &state->slots, fiber->slot);
+  if (fiber->hangs_on)
+    rscl_unhang(L, state, fiber->hangs_on, fiber->slot);
+  else
+    rscl_slots_clear(L, slots_table, &state->slots, fiber->slot);
   if (fiber->previous)
     fiber->previous->next = fiber->next;
   else
@@ -88,12 +115,16 @@ static void undo_outcome(rscl_state *state, void *subject, lua_State *L, int sta
   rscl_fiber *fiber = subject;
   rsca_call *call = fiber->call;
   rscl_fiber_kind kind = fiber->kind;
+  rscl_subscription *subscription = fiber->subscription;
   fiber->call = NULL;
+  fiber->subscription = NULL;
   (void)rscl_push_box(L);
   lua_getiuservalue(L, -1, RSCL_UV_SLOTS);
   if (fiber->co)
     retire(fiber, L, lua_gettop(L));
   lua_pop(L, 2);
+  if (subscription)
+    rscl_subscription_handled(subscription, E_FAIL);
   if (!call)
     return;
   if (kind == RSCL_HANDLER) {
@@ -106,18 +137,25 @@ static void undo_outcome(rscl_state *state, void *subject, lua_State *L, int sta
   (void)state;
 }
 
+/* Whether the coroutine is suspended, new or dead: else somebody else has resumed it, and it is on the C stack. */
+static bool is_at_rest(lua_State *co) {
+  lua_Debug frame;
+  return lua_status(co) != LUA_OK || lua_getstack(co, 0, &frame) == 0;
+}
+
 /* Runs the pending <close> variables. What they raise goes to on_error: the outcome stands already. */
-static void close_coroutine(rscl_fiber *fiber, bool failed) {
+static void close_coroutine(rscl_fiber *fiber) {
   rscl_state *state = fiber->state;
   rscl_fiber *current = state->current;
   lua_State *L = state->turn;
-  if (fiber->running) /* it is what closes the state, with os.exit, and never goes on */
+  if (!is_at_rest(fiber->co)) /* it closes the state itself, with os.exit; or is in somebody else's hands */
     return;
+  bool failed = lua_status(fiber->co) > LUA_YIELD;
   state->current = fiber;
   fiber->closing = true;
   int status = reset_coroutine(fiber->co, L);
   state->current = current;
-  if (status == LUA_OK || failed) /* a failed coroutine answers with its failure again */
+  if (status == LUA_OK || failed) /* one that has failed answers with its failure again */
     return;
   luaL_checkstack(L, 1, NULL);
   lua_xmove(fiber->co, L, 1);
@@ -129,7 +167,7 @@ static void spawned_raised(rscl_fiber *fiber, int status) {
   lua_State *L = fiber->state->turn;
   lua_xmove(fiber->co, L, 1);
   HRESULT code = rscl_raised_text(L, fiber->co, status);
-  close_coroutine(fiber, true);
+  close_coroutine(fiber);
   rscl_report(L, fiber->state, code, NULL);
 }
 
@@ -140,6 +178,15 @@ static rsca_call *let_go(rscl_fiber *fiber) {
   retire(fiber, fiber->state->turn, RSCL_TURN_SLOTS);
   rscl_guard_clear(fiber->state);
   return call;
+}
+
+static void handler_done(rscl_fiber *fiber, HRESULT answer) {
+  rscl_subscription *subscription = fiber->subscription;
+  fiber->subscription = NULL;
+  rsca_call *call = let_go(fiber);
+  if (subscription)
+    rscl_subscription_handled(subscription, answer);
+  rscl_handler_done(call, answer);
 }
 
 static void returned(rscl_fiber *fiber, int nresults) {
@@ -158,8 +205,7 @@ static void returned(rscl_fiber *fiber, int nresults) {
     rsci_call_finish(let_go(fiber), outcome.status, outcome.bytes, outcome.size);
   } else if (fiber->kind == RSCL_HANDLER) {
     HRESULT answer = rscl_handler_returned(L, first);
-    rsca_call *call = let_go(fiber);
-    rscl_handler_done(call, answer);
+    handler_done(fiber, answer);
   } else {
     (void)let_go(fiber);
   }
@@ -176,35 +222,42 @@ static void raised(rscl_fiber *fiber, int status) {
   }
   lua_xmove(fiber->co, L, 1);
   HRESULT code = rscl_raised_text(L, fiber->co, status);
-  close_coroutine(fiber, true);
+  close_coroutine(fiber);
   if (fiber->kind == RSCL_ACTION) {
     size_t size;
     const char *text = lua_tolstring(L, -1, &size);
     rsci_call_finish(let_go(fiber), code, text, size);
   } else {
     rscl_report(L, state, code, fiber->call ? fiber->call->action->name : NULL);
-    rscl_handler_done(let_go(fiber), E_FAIL);
+    handler_done(fiber, E_FAIL);
   }
 }
 
 /* ---- Running ---- */
 
+static void post(rscl_fiber *fiber) {
+  fiber->queued = true;
+  rsci_runner_post_here(fiber->state->engine.runner, &fiber->task);
+}
+
 static void resume(rscl_fiber *fiber, int nargs) {
   rscl_state *state = fiber->state;
+  if (!is_at_rest(fiber->co)) {
+    post(fiber); /* until they are done with it */
+    return;
+  }
+  fiber->wait = RSCL_NO_WAIT;
   rscl_fiber *outer = state->current;
   int nresults = 0;
   state->current = fiber;
-  fiber->running = true;
   int status = lua_resume(fiber->co, state->turn, nargs, &nresults);
-  fiber->running = false;
   state->current = outer;
   if (status == LUA_YIELD) {
     state->suspended = true;
     if (fiber->wait == RSCL_NO_WAIT) {
       /* A yield of the script's own: it gives way until the next step, and nobody takes what it passed. */
       lua_pop(fiber->co, nresults);
-      fiber->queued = true;
-      rsci_runner_post_here(state->engine.runner, &fiber->task);
+      post(fiber);
     }
     return;
   }
@@ -229,8 +282,7 @@ bool rscl_fiber_post(rscl_fiber *fiber, lua_State *L, int slots, int nargs) {
   }
   lua_xmove(L, fiber->co, nargs + 1);
   fiber->nargs = nargs;
-  fiber->queued = true;
-  rsci_runner_post_here(fiber->state->engine.runner, &fiber->task);
+  post(fiber);
   return true;
 }
 
@@ -262,8 +314,7 @@ void rscl_fiber_wake(rscl_fiber *fiber) {
     return;
   rsci_runner_clear_alarm(fiber->state->engine.runner, &fiber->alarm);
   fiber->has_alarm = false;
-  fiber->queued = true;
-  rsci_runner_post_here(fiber->state->engine.runner, &fiber->task);
+  post(fiber);
 }
 
 typedef struct closing {
@@ -276,13 +327,11 @@ static void close_work(rscl_state *state, void *data) {
   closing *what = data;
   rscl_fiber *fiber = what->fiber;
   rscl_guard_set(state, undo_outcome, fiber);
-  close_coroutine(fiber, false);
-  rscl_fiber_kind kind = fiber->kind;
-  rsca_call *call = let_go(fiber);
-  if (kind == RSCL_ACTION)
-    rsci_call_finish(call, what->status, what->why, strlen(what->why));
+  close_coroutine(fiber);
+  if (fiber->kind == RSCL_ACTION)
+    rsci_call_finish(let_go(fiber), what->status, what->why, strlen(what->why));
   else
-    rscl_handler_done(call, S_OK);
+    handler_done(fiber, S_OK);
 }
 
 void rscl_fiber_close(rscl_fiber *fiber, HRESULT status, const char *why) {
@@ -313,7 +362,6 @@ rscl_fiber *rscl_resumed(lua_State *L, rscl_state *state) {
   rscl_fiber *fiber = state->current;
   if (!fiber || fiber->co != L)
     luaL_error(L, "this coroutine was waiting for rsca, but somebody else resumed it");
-  fiber->wait = RSCL_NO_WAIT;
   return fiber;
 }
 

@@ -17,7 +17,9 @@ typedef enum rscl_fiber_kind { RSCL_ACTION, RSCL_HANDLER, RSCL_SPAWNED } rscl_fi
 typedef enum rscl_wait {
   RSCL_NO_WAIT,  /* runs, or gave way with a yield of its own */
   RSCL_WAIT_TIME,
-  RSCL_WAIT_REQUEST
+  RSCL_WAIT_REQUEST,
+  RSCL_WAIT_ROOM,  /* for a response that its registration has no room for */
+  RSCL_WAIT_STREAM /* for the next response */
 } rscl_wait;
 
 struct rscl_fiber {
@@ -25,6 +27,8 @@ struct rscl_fiber {
   rscl_state *state;
   lua_State *co;  /* anchored in `slot`; NULL: ended, and its task is still queued */
   rscl_slot slot;
+  const rsca_manager *hangs_on; /* the manager on whose proxy the coroutine hangs; NULL: the state keeps it */
+  struct rscl_subscription *subscription; /* whose response a handler was given; held */
   rscl_fiber_kind kind;
   rsca_call *call; /* the call that an action answers, or whose result a handler was given */
 
@@ -32,7 +36,6 @@ struct rscl_fiber {
   int nargs;      /* of its first run, where that was posted */
   bool queued;    /* its task has been posted */
   bool has_alarm; /* its alarm was set; when it is not set any more, it has posted the task */
-  bool running;   /* on the C stack */
   bool closing;   /* its coroutine is being closed: nothing waits */
   rsci_task task;
   rsci_alarm alarm;
@@ -42,6 +45,12 @@ struct rscl_fiber {
 
 /* A fiber with an empty coroutine, which is pushed. `slots`: index of the slots table. [-0, +1, m] */
 rscl_fiber *rscl_fiber_create(lua_State *L, int slots, rscl_state *state, rscl_fiber_kind kind, rsca_call *call);
+
+/* The same for the answer to a registration of this state: it hangs on the proxy at `proxy`. In a turn. */
+rscl_fiber *rscl_fiber_create_hanging(lua_State *L, int proxy, rscl_state *state, rsca_call *call);
+
+/* Its slot's ticket. */
+uint64_t rscl_fiber_ticket(const rscl_fiber *fiber);
 
 /* Moves the function and `nargs` arguments from the turn's stack to the fiber, and runs it until it waits or ends. */
 void rscl_fiber_run(rscl_fiber *fiber, int nargs);

@@ -64,7 +64,7 @@ static void sink_ended(rsca_call *call) {
     delivery_drop(&call->delivery);
 }
 
-static const rsci_sink_ops handler_sink = {sink_hold, sink_release, sink_ended};
+static const rsci_sink_ops handler_sink = {sink_hold, sink_release, NULL, NULL, sink_ended};
 
 rsci_sink rscl_check_sink(lua_State *L, rscl_state *state, int arg) {
   ICustomActionResultCallback *native = rscl_callback_test(L, arg);

@@ -9,6 +9,7 @@
 #include "fiber.h"
 #include "handler.h"
 #include "request.h"
+#include "subscription.h"
 #include "text_args.h"
 
 /* ---- Watching for the moment when nothing outside needs a proxy any more ---- */
@@ -109,7 +110,7 @@ void rscl_manager_settle(lua_State *L, int box, int index) {
   /* A proxy that nothing hangs on can be made again when it is wanted. */
   bool has_actions = lua_getiuservalue(L, index, 1) == LUA_TTABLE;
   lua_pop(L, 1);
-  bool needed = rsci_manager_live(manager) > 0 ||
+  bool needed = rsci_manager_needing(manager) > 0 ||
                 (has_actions && rsci_refs_count(&manager->refs) > 1 + proxy->extra);
   if (needed == proxy->anchored)
     return;
@@ -141,7 +142,7 @@ static void own(manager_proxy *proxy, rsca_manager *manager) {
 }
 
 static manager_proxy *push_empty(lua_State *L) {
-  manager_proxy *proxy = lua_newuserdatauv(L, sizeof *proxy, 1);
+  manager_proxy *proxy = lua_newuserdatauv(L, sizeof *proxy, 2); /* its actions; what else hangs on it */
   *proxy = (manager_proxy){0};
   rscl_object_set_type(L, &rscl_manager_type);
   return proxy;
@@ -200,6 +201,12 @@ static void unwatch(manager_proxy *proxy) {
 static ULONG release_all(lua_State *L, manager_proxy *proxy, int index) {
   rsca_manager *manager = proxy->manager;
   evict(L, proxy, index);
+  if (((rscl_box *)lua_touserdata(L, RSCL_BOX))->state)
+    rscl_keep_hanging(L, RSCL_BOX, index, manager);
+  for (int i = 1; i <= 2; i++) { /* the script may still name the proxy, but nothing hangs on it any more */
+    lua_pushnil(L);
+    lua_setiuservalue(L, index, i);
+  }
   unwatch(proxy);
   proxy->manager = NULL;
   ULONG left = 0;
@@ -348,7 +355,7 @@ static int call_action(lua_State *L, rsca_manager *manager, int proxy, int first
 static HRESULT run_with(lua_State *L, rscl_state *state, rsca_manager *manager, rscl_text name, rscl_text args,
                         int callback, uint64_t *id) {
   rsci_sink sink = rscl_check_sink(L, state, callback);
-  HRESULT status = rsci_manager_run(manager, name.data, name.size, args.data, args.size, &sink, id);
+  HRESULT status = rsci_manager_run(manager, NULL, name.data, name.size, args.data, args.size, &sink, id);
   if (FAILED(status))
     rscl_sink_undo(L, state, &sink);
   else
@@ -375,6 +382,19 @@ static int run_action(lua_State *L, rsca_manager *manager, int proxy, int first)
   }
   rscl_manager_settle(L, RSCL_BOX, proxy);
   return results;
+}
+
+static int subscribe_to(lua_State *L, rsca_manager *manager, int proxy, int first) {
+  rscl_text name = rscl_check_name(L, first);
+  luaL_argcheck(L, !lua_isfunction(L, first + 1), first + 1, "arguments (a string) expected before the handler");
+  rscl_text args = rscl_check_args(L, first + 1);
+  return rscl_subscribe(L, rscl_check_state(L), manager, proxy, name, args, first + 2);
+}
+
+static int responses_of(lua_State *L, rsca_manager *manager, int proxy, int first) {
+  rscl_text name = rscl_check_name(L, first);
+  rscl_text args = rscl_check_args(L, first + 1);
+  return rscl_responses(L, rscl_check_state(L), manager, proxy, name, args);
 }
 
 int rscl_manager_cancel(lua_State *L, int index, uint64_t id) {
@@ -452,6 +472,14 @@ static int module_run(lua_State *L) {
   return run_action(L, own_manager(L), OWN_PROXY, 1);
 }
 
+static int module_subscribe(lua_State *L) {
+  return subscribe_to(L, own_manager(L), OWN_PROXY, 1);
+}
+
+static int module_responses(lua_State *L) {
+  return responses_of(L, own_manager(L), OWN_PROXY, 1);
+}
+
 static int module_cancel(lua_State *L) {
   (void)own_manager(L);
   return cancel_call(L, OWN_PROXY, 1);
@@ -469,7 +497,8 @@ static int module_own_manager(lua_State *L) {
 
 const luaL_Reg rscl_manager_functions[] = {
     {"register", module_register}, {"unregister", module_unregister}, {"call", module_call},
-    {"run", module_run},           {"cancel", module_cancel},         {"list", module_list},
+    {"run", module_run},           {"subscribe", module_subscribe}, {"responses", module_responses},
+    {"cancel", module_cancel},         {"list", module_list},
     {"own_manager", module_own_manager}, {NULL, NULL}};
 
 static int manager_register(lua_State *L) {
@@ -489,6 +518,14 @@ static int manager_run(lua_State *L) {
   return run_action(L, check_open(L, 1)->manager, 1, 2);
 }
 
+static int manager_subscribe(lua_State *L) {
+  return subscribe_to(L, check_open(L, 1)->manager, 1, 2);
+}
+
+static int manager_responses(lua_State *L) {
+  return responses_of(L, check_open(L, 1)->manager, 1, 2);
+}
+
 static int manager_cancel(lua_State *L) {
   (void)check_open(L, 1);
   return cancel_call(L, 1, 2);
@@ -498,22 +535,26 @@ static int manager_list(lua_State *L) {
   return list_actions(L, check_open(L, 1)->manager);
 }
 
-/* The documented method: a status, never an error but for a wrong type. */
+/* The documented methods: a status, never an error but for a wrong type. */
+
+/* Their name, args and callback; S_OK where all can be passed on. */
+static HRESULT check_documented(lua_State *L, rscl_text *name, rscl_text *args) {
+  *name = *args = (rscl_text){"", 0};
+  if (!lua_isnoneornil(L, 2))
+    name->data = luaL_checklstring(L, 2, &name->size);
+  if (!lua_isnoneornil(L, 3))
+    args->data = luaL_checklstring(L, 3, &args->size);
+  if (name->size == 0 || lua_isnoneornil(L, 4))
+    return E_INVALIDARG;
+  HRESULT status = rscl_text_status(*name);
+  return FAILED(status) ? status : rscl_text_status(*args);
+}
+
 static int manager_RunCustomAction(lua_State *L) {
   rscl_state *state = rscl_check_state(L);
   rsca_manager *manager = check_open(L, 1)->manager;
-  rscl_text name = {NULL, 0}, args = {"", 0};
-  if (!lua_isnoneornil(L, 2))
-    name.data = luaL_checklstring(L, 2, &name.size);
-  if (!lua_isnoneornil(L, 3))
-    args.data = luaL_checklstring(L, 3, &args.size);
-  HRESULT status = S_OK;
-  if (!name.data || name.size == 0 || lua_isnoneornil(L, 4))
-    status = E_INVALIDARG;
-  if (SUCCEEDED(status))
-    status = rscl_text_status(name);
-  if (SUCCEEDED(status))
-    status = rscl_text_status(args);
+  rscl_text name, args;
+  HRESULT status = check_documented(L, &name, &args);
   if (SUCCEEDED(status)) {
     status = run_with(L, state, manager, name, args, 4, NULL);
     rscl_manager_settle(L, RSCL_BOX, 1);
@@ -522,14 +563,42 @@ static int manager_RunCustomAction(lua_State *L) {
   return 1;
 }
 
+static int manager_RegisterCustomActionCallback(lua_State *L) {
+  rscl_state *state = rscl_check_state(L);
+  rsca_manager *manager = check_open(L, 1)->manager;
+  rscl_text name, args;
+  HRESULT status = check_documented(L, &name, &args);
+  if (SUCCEEDED(status))
+    status = rscl_register_callback(L, state, manager, 1, name, args, 4);
+  rscl_push_status(L, status);
+  return 1;
+}
+
+static int manager_UnregisterCustomActionCallback(lua_State *L) {
+  (void)rscl_check_state(L);
+  rsca_manager *manager = check_open(L, 1)->manager;
+  rscl_text name = {"", 0};
+  if (!lua_isnoneornil(L, 2))
+    name.data = luaL_checklstring(L, 2, &name.size);
+  HRESULT status = name.size == 0 ? E_INVALIDARG : rscl_text_status(name);
+  if (SUCCEEDED(status))
+    status = rsci_manager_unregister_name(manager, &manager->default_session, name.data, name.size);
+  rscl_push_status(L, status);
+  return 1;
+}
+
 static const luaL_Reg manager_methods[] = {{"register", manager_register},
                                            {"unregister", manager_unregister},
                                            {"call", manager_call},
                                            {"run", manager_run},
+                                           {"subscribe", manager_subscribe},
+                                           {"responses", manager_responses},
                                            {"cancel", manager_cancel},
                                            {"list", manager_list},
                                            {"close", manager_close},
                                            {"RunCustomAction", manager_RunCustomAction},
+                                           {"RegisterCustomActionCallback", manager_RegisterCustomActionCallback},
+                                           {"UnregisterCustomActionCallback", manager_UnregisterCustomActionCallback},
                                            {"AddRef", manager_AddRef},
                                            {"Release", manager_Release},
                                            {NULL, NULL}};

@@ -17,6 +17,7 @@
 #include "fiber.h"
 #include "manager_proxy.h"
 #include "request.h"
+#include "subscription.h"
 
 #ifdef RSCA_MODULE
 #include <dlfcn.h>
@@ -130,6 +131,7 @@ static void fill_module(lua_State *L, int box, rscl_state *state) {
   rscl_object_open(L, &rscl_manager_type, box);
   rscl_object_open(L, &rscl_request_type, box);
   rscl_object_open(L, &rscl_context_type, box);
+  rscl_object_open(L, &rscl_subscription_type, box);
   rscl_object_open(L, &rscl_callback_type, box);
   lua_pushvalue(L, box);
   luaL_setfuncs(L, functions, 1);

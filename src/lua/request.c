@@ -98,12 +98,12 @@ static void sink_ended(rsca_call *call) {
     delivery_drop(&call->delivery);
 }
 
-static const rsci_sink_ops request_sink = {sink_hold, sink_release, sink_ended};
+static const rsci_sink_ops request_sink = {sink_hold, sink_release, NULL, NULL, sink_ended};
 
 static HRESULT start(rscl_request *request, rsca_manager *manager, rscl_text name, rscl_text args) {
   const rsci_sink sink = {.ops = &request_sink, .object = request};
   HRESULT status =
-      rsci_manager_run(manager, name.data, name.size, args.data, args.size, &sink, &request->id);
+      rsci_manager_run(manager, NULL, name.data, name.size, args.data, args.size, &sink, &request->id);
   if (SUCCEEDED(status))
     request->state->expected++;
   return status;

@@ -6,6 +6,7 @@
 #include "action.h"
 #include "fiber.h"
 #include "object.h"
+#include "subscription.h"
 
 static const char box_key; /* its address is the box's place in the registry */
 
@@ -77,6 +78,7 @@ static int protected_main(lua_State *L) {
   (void)rscl_push_box(L);
   lua_getiuservalue(L, RSCL_TURN_BOX, RSCL_UV_SLOTS);
   lua_getiuservalue(L, RSCL_TURN_BOX, RSCL_UV_FUNCTIONS);
+  lua_getiuservalue(L, RSCL_TURN_BOX, RSCL_UV_HANGING);
   work->state->turn = L;
   work->work(work->state, work->data);
   return 0;
@@ -116,8 +118,7 @@ void rscl_state_protect(rscl_state *state, void (*work)(rscl_state *state, void 
  * while what it holds (a file, a proxy) is still whole, a new closer is made after it began to wait. The one before is
  * garbage, and does nothing. [-0, +0, m] */
 static void make_closer(rscl_state *state, lua_State *L) {
-  rscl_state **closer = lua_newuserdatauv(L, sizeof *closer, 0);
-  *closer = state;
+  void *closer = lua_newuserdatauv(L, 0, 0);
   rscl_object_set_type(L, &closer_type);
   lua_setiuservalue(L, RSCL_TURN_BOX, RSCL_UV_CLOSER);
   state->closer = closer;
@@ -151,11 +152,12 @@ static void state_destroy(rsci_engine *engine) {
   rscl_fibers_fini(state);
   free(state->slots.entries);
   free(state->functions.entries);
+  free(state->hanging.entries);
   rsci_engine_fini(&state->engine);
   free(state);
 }
 
-static const rsci_engine_ops state_ops = {state_turn, rscl_action_start, rscl_action_cancel, rscl_action_forget,
+static const rsci_engine_ops state_ops = {state_turn, rscl_action_start, rscl_action_cancel, rscl_action_room, rscl_action_forget,
                                           state_destroy};
 
 static void close_fibers(rscl_state *state, void *data) {
@@ -165,7 +167,11 @@ static void close_fibers(rscl_state *state, void *data) {
 }
 
 /* The universe is going: everything that lived in it ends. */
-static void close_state(rscl_state *state) {
+static void close_state(rscl_box *box) {
+  rscl_state *state = box->state;
+  if (state->closing)
+    return;
+  state->closing = true;
   rsci_runner *runner = state->engine.runner;
   rsci_runner_hold(runner);
   if (state->turn) {
@@ -175,6 +181,8 @@ static void close_state(rscl_state *state) {
   }
   while (state->fibers)
     rscl_state_protect(state, close_fibers, NULL);
+  box->state = NULL; /* what they closed could still be asked */
+  rscl_subscriptions_close(state);
   rsci_engine_close(&state->engine);
   state->service = NULL;
   rsci_runner_unpin(runner);
@@ -188,11 +196,8 @@ static void close_state(rscl_state *state) {
  * none after this one. */
 static int box_gc(lua_State *L) {
   rscl_box *box = lua_touserdata(L, 1);
-  if (box->state) {
-    rscl_state *state = box->state;
-    box->state = NULL;
-    close_state(state);
-  }
+  if (box->state)
+    close_state(box);
   rsci_runner *runner = box->runner;
   box->runner = NULL;
   if (runner) {
@@ -204,12 +209,10 @@ static int box_gc(lua_State *L) {
 }
 
 static int closer_gc(lua_State *L) {
-  rscl_state **closer = lua_touserdata(L, 1);
+  const void *closer = lua_touserdata(L, 1);
   rscl_box *box = lua_touserdata(L, RSCL_BOX);
-  if (box->state == *closer && box->state && box->state->closer == closer) {
-    box->state = NULL;
-    close_state(*closer);
-  }
+  if (box->state && box->state->closer == closer)
+    close_state(box);
   return 0;
 }
 
@@ -237,6 +240,7 @@ HRESULT rscl_state_create(lua_State *L, rsca_manager *manager) {
   lua_setmetatable(L, index);
   set_table(L, index, RSCL_UV_SLOTS, NULL);
   set_table(L, index, RSCL_UV_FUNCTIONS, "v");
+  set_table(L, index, RSCL_UV_HANGING, "v");
   set_table(L, index, RSCL_UV_ANCHORS, NULL);
   set_table(L, index, RSCL_UV_MANAGERS, "v");
   set_table(L, index, RSCL_UV_CALLBACKS, "v");

@@ -54,12 +54,15 @@ struct rscl_state {
   rsca_manager *own;  /* held */
 
   rscl_slots slots;     /* of the strong table: handlers, coroutines */
-  rscl_slots functions; /* of the weak table: action functions, which hang on their manager's proxy */
+  rscl_slots functions; /* of a weak table: action functions, which hang on their manager's proxy */
+  rscl_slots hanging;   /* of another: what else hangs there */
 
   rscl_fiber *current;     /* the fiber being resumed or closed */
   rscl_fiber *fibers;      /* all that have not ended */
   rscl_fiber *free_fibers;
   size_t fiber_count;
+  struct rscl_subscription *subscriptions; /* whose final has not been given */
+  bool closing;
   bool suspended;      /* a fiber began to wait since the closer was made */
   const void *closer;
   size_t expected; /* results on their way to handlers and requests of this state */
@@ -75,6 +78,7 @@ typedef struct rscl_box {
 enum {
   RSCL_UV_SLOTS = 1, /* strong: slot -> handler or coroutine */
   RSCL_UV_FUNCTIONS, /* weak: slot -> action function */
+  RSCL_UV_HANGING,   /* weak: slot -> handler of a registration, or coroutine that answers one */
   RSCL_UV_ANCHORS,   /* manager -> its proxy, where something outside needs it; else false */
   RSCL_UV_MANAGERS,  /* weak: manager -> proxy */
   RSCL_UV_CALLBACKS, /* weak: native callback -> proxy */
@@ -97,7 +101,13 @@ rscl_state *rscl_push_box(lua_State *L);
 /* ---- Turns ---- */
 
 /* What a turn's lua_State has at its bottom. */
-enum { RSCL_TURN_BOX = 1, RSCL_TURN_SLOTS, RSCL_TURN_FUNCTIONS, RSCL_TURN_TOP = RSCL_TURN_FUNCTIONS };
+enum {
+  RSCL_TURN_BOX = 1,
+  RSCL_TURN_SLOTS,
+  RSCL_TURN_FUNCTIONS,
+  RSCL_TURN_HANGING,
+  RSCL_TURN_TOP = RSCL_TURN_HANGING
+};
 
 /* Runs `work` under protection with a turn's stack; in a turn already, just runs it. An error that comes out of it is
  * put right by the guard that stands. */

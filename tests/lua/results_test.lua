@@ -268,7 +268,10 @@ end)
 
 T.test("running out of stack is a failure like any other", function()
   local function deeper(n) return 1 + deeper(n + 1) end
+  T.collect()
+  collectgarbage("stop") -- Lua gives up a finalizer that runs where the stack is full, and with it what it would free
   fails(rsca.status.E_FAIL, "stack overflow", function() return deeper(1) end)
+  collectgarbage("restart")
   responds("fine", function() return "fine" end)
 end)
 
@@ -337,13 +340,11 @@ T.test("of an action that failed only the failure is told, not what it reported"
 end)
 
 T.test("an action that returns before its cancel reaches it is answered with all of its response", function()
-  responds("ab", function(_, ctx)
+  responds("abc", function(_, ctx)
     T.equal(ctx:report("a"), true)
     T.equal(rsca.cancel(ctx.id), true)
-    local good, err = ctx:report("lost")
-    T.equal(good, nil)
-    T.equal(err.name, "ERROR_CANCELLED")
-    return "b"
+    T.equal(ctx:report("b"), true)
+    return "c"
   end)
 end)
 

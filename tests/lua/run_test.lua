@@ -309,6 +309,38 @@ T.test("a waiting action that is cancelled closes what it holds, and its waits a
   T.equal(err.name, "ERROR_CANCELLED")
 end)
 
+-- Cancels an action that waits and whose clean-up raises `value`.
+local function cancel_with_error(value)
+  local closed = T.expect(1)
+  rsca.register("holds", function(_, ctx)
+    local _ <close> = setmetatable({}, { __close = function() closed() end })
+    local _ <close> = setmetatable({}, { __close = function() error(value) end })
+    ctx:sleep(math.huge)
+  end)
+  local request = rsca.run("holds")
+  rsca.step()
+  request:cancel()
+  local _, err = request:await()
+  T.equal(err.name, "ERROR_CANCELLED")
+  T.equal(err.message, "cancelled")
+end
+
+T.test("a clean-up that raises is heard of by on_error, and the call ends as cancelled all the same", function()
+  local heard = T.expect(1)
+  rsca.on_error = function(err)
+    heard()
+    T.equal(err.status, rsca.status.E_FAIL)
+    T.equal(err.action, "holds")
+    T.match(err.message, "^[^\n]+run_test%.lua:%d+: dirty$")
+  end
+  cancel_with_error("dirty")
+end)
+
+T.test("a clean-up that raises what has no text is heard of too", function()
+  rsca.on_error = T.expect(1)
+  cancel_with_error(setmetatable({}, { __tostring = function() error("no text") end }))
+end)
+
 T.test("a running action sees that it was cancelled, and what it returns counts", function()
   local id
   rsca.register("sees", function(_, ctx)

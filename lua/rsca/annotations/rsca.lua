@@ -1,0 +1,365 @@
+---@meta rsca
+-- luacheck: ignore 212 241
+--
+-- What require "rsca" gives, for editors that read LuaCATS annotations. Nothing loads this file: add its folder to the
+-- libraries of your workspace.
+--
+-- What holds for every function here:
+--   * Misuse (a wrong type, a number out of range, text that is not UTF-8) raises an error. What can fail at run time
+--     returns nil and an rsca.error.
+--   * Seconds are numbers, whole or not, never below 0. Waiting is never shorter than was asked for.
+--   * Everything is for the thread that runs this Lua state. Results of other threads arrive there, too.
+--   * Whoever waits inside an action, a callback or a spawned function gives way: other work goes on. Elsewhere, in the
+--     main program for one, waiting blocks the thread and delivers what is due meanwhile. Where neither is possible (a
+--     function that can't yield, such as a comparison for table.sort; a coroutine of one's own) waiting raises.
+--   * Once the Lua state is closing, every function that needs it raises.
+
+---Run-time status and control: functions with a name, run by whoever knows the name.
+---@class rsca
+---@field _VERSION string "rsca MAJOR.MINOR.PATCH"
+---@field status rsca.status statuses by name
+---@field on_log? fun(level: rsca.level, message: string) hears what rsca.log is given; nil at first: it goes nowhere
+---Hears what a callback or a spawned function raised and nobody caught. At first it writes one line to stderr, as is
+---done too when a hook raises. nil: nobody hears.
+---@field on_error? fun(err: rsca.error)
+local rsca = {}
+
+---@alias rsca.level
+---| "error"
+---| "warning"
+---| "info"
+---| "debug"
+
+---What an action is made of. It may wait (ctx:sleep, rsca.call, request:await); computing for long holds up everything
+---else in this Lua state. `args` is what the caller sent, "" if nothing. A function that takes no second parameter is
+---not given one. It answers by what it returns:
+---  * a string or a number, or nothing for "": S_OK and this response, after what ctx:report added
+---  * response, status: the same with a success status of its own; a failure status makes the response its message
+---  * nil, message [, status]: a failure, E_FAIL if no status says otherwise
+---  * nil, err: somebody else's failure, passed on with its status and its message
+---Raising an error is a failure too: E_FAIL, with a traceback.
+---@alias rsca.action_function fun(args: string, ctx: rsca.ctx): rsca.answer, rsca.answer|rsca.error, integer?
+---@alias rsca.answer string|number|nil
+
+---Who hears how a call ended: a function, an object with a method ReportResult, or a callback of the host's. Called
+---once per call, on a coroutine of its own, so it may wait. `response` is any bytes, and for a failure its message,
+---followed by a traceback where there was one; `final` is true. What it returns may be a status; a failure is counted
+---and changes nothing.
+---@alias rsca.handler
+---| fun(status: integer, response: string, final: boolean): integer?
+---| rsca.handler_object
+---| rsca.callback
+
+---@class rsca.handler_object
+---@field ReportResult fun(self: table, status: integer, response: string, final: boolean): integer?
+
+---@class (exact) rsca.register_options
+---@field help? string one line for people, in UTF-8
+---@field replace? boolean also take the place of an action that another file registered
+
+---@class (exact) rsca.manager_options
+---@field queue_limit? integer how many calls may be accepted and not yet ended: from 1, otherwise 4096
+---@field queue_bytes? integer how many bytes their arguments may have together: from 1, otherwise 64 MiB
+
+---One line of rsca.list.
+---@class (exact) rsca.action
+---@field name string
+---@field help string "" if it has none
+---@field place string "FILE:LINE" where a Lua function begins; "[C]" for others
+
+-- ---- Actions ----
+
+---Makes a function an action of this state's own manager. The same file may register a name again: the new function
+---takes over, and calls that have begun go on with the old one. Does not block.
+---Raises if another file has registered the name and `replace` is not set.
+---@param name string not empty, UTF-8 without a NUL byte
+---@param options rsca.register_options may be left out: register(name, f)
+---@param f rsca.action_function
+---@return true? registered nil: it was refused, with ERROR_SHUTDOWN_IN_PROGRESS or E_OUTOFMEMORY
+---@return rsca.error? err
+---@overload fun(name: string, f: rsca.action_function): true?, rsca.error?
+function rsca.register(name, options, f) end
+
+---Takes a name away. Calls that were accepted are not touched. Does not block.
+---@param name string
+---@return true? unregistered nil: no action had that name, ERROR_NOT_FOUND
+---@return rsca.error? err
+function rsca.unregister(name) end
+
+---Runs an action and waits until it has ended. Raises where waiting is not possible.
+---@param name string
+---@param args? string|number passed as text, UTF-8 without a NUL byte; otherwise ""
+---@return string? response any bytes; nil: refused, or failed
+---@return (integer|rsca.error)? status_or_err with a response: its status, if not S_OK; without: the error
+function rsca.call(name, args) end
+
+---Queues a call of an action and returns at once; the action runs in a later step. With a callback, that is told how
+---the call ended: exactly once, later, never from inside run. Without one, there is a request to wait for.
+---Raises if a function stands where the arguments belong.
+---@param name string
+---@param args string|number? passed as text, UTF-8 without a NUL byte; nil: ""
+---@param callback rsca.handler may be left out: run(name, args)
+---@return integer? id number of the call, for rsca.cancel; nil: refused, the callback will not be called
+---@return rsca.error? err
+---@overload fun(name: string, args?: string|number): rsca.request?, rsca.error?
+function rsca.run(name, args, callback) end
+
+---Asks a call to end. One that waits, or has not begun, ends with ERROR_CANCELLED; one that is computing is not
+---interrupted, but can ask ctx:cancelled(). Does not block.
+---@param id integer number of the call, as run returned it
+---@return true? asked nil: there is no such call any more, ERROR_NOT_FOUND
+---@return rsca.error? err
+function rsca.cancel(id) end
+
+---All actions of this state's own manager.
+---@return rsca.action[]? actions ordered by name; nil: E_OUTOFMEMORY
+---@return rsca.error? err
+---@nodiscard
+function rsca.list() end
+
+-- ---- Delivery ----
+
+---Runs what is due until nothing is pending: no call of this state, no coroutine that waits, no result on its way.
+---Blocks meanwhile. Raises inside actions, callbacks and spawned functions.
+---@param seconds? number the longest it may take; otherwise there is no limit
+---@return boolean finished false: the time is over and something is still pending
+function rsca.loop(seconds) end
+
+---Blocks until something is due, and runs it; a signal ends the wait, too. Raises inside actions, callbacks and spawned
+---functions.
+---@param seconds? number the longest it may take; otherwise there is no limit
+---@return integer ran how many pieces of work were run, perhaps none
+function rsca.wait(seconds) end
+
+---Runs what is due now and never blocks; what this work queues is left for the next step. For a loop that watches
+---rsca.fd(). Raises inside actions, callbacks and spawned functions.
+---@param budget? integer how many pieces of work at most; 0 or nothing: all
+---@return integer ran how many were run
+function rsca.step(budget) end
+
+---A descriptor for a loop to watch for reading; not to be read or closed.
+---@return integer? fd nil: the process can't open any more files
+---@return rsca.error? err
+---@nodiscard
+function rsca.fd() end
+
+---How long a loop may sleep before it calls rsca.step, if the descriptor does not become readable first.
+---@return number? seconds 0: not at all; nil: as long as it likes
+---@nodiscard
+function rsca.timeout() end
+
+---Waits for some time. Raises where waiting is not possible.
+---@param seconds number
+---@return true? slept nil: the coroutine is being closed and waits no more, ERROR_CANCELLED; or E_OUTOFMEMORY
+---@return rsca.error? err
+function rsca.sleep(seconds) end
+
+---Runs f(...) from the next step on, on a coroutine of its own, which may wait. What it returns is dropped; what it
+---raises goes to rsca.on_error. Does not block.
+---@param f fun(...: any)
+---@param ... any what f is called with
+function rsca.spawn(f, ...) end
+
+-- ---- Managers ----
+
+---A new manager, beside this state's own: with names and a queue of its own, stepped together with it.
+---@param options? rsca.manager_options
+---@return rsca.manager? manager nil: E_OUTOFMEMORY
+---@return rsca.error? err
+---@nodiscard
+function rsca.manager(options) end
+
+---The manager that the functions of this module speak to. In a host, the one that the host has opened the state with.
+---Raises, as these functions do, once it has been released or closed.
+---@return rsca.manager
+---@nodiscard
+function rsca.own_manager() end
+
+-- ---- Statuses and hooks ----
+
+---What a status means, for people.
+---@param status integer of 32 bits, signed or unsigned
+---@return string text "NAME (0xNUMBER): meaning"; for one without a name "0xNUMBER: ..."
+---@nodiscard
+function rsca.describe(status) end
+
+---@param status integer of 32 bits, signed or unsigned
+---@return boolean failed whether it is a failure; all others are successes
+---@nodiscard
+function rsca.failed(status) end
+
+---Hands a message to rsca.on_log, in place; without a hook it does nothing. Raises what the hook raises.
+---@param level rsca.level
+---@param message any handed on as tostring gives it
+function rsca.log(level, message) end
+
+---A manager as a Lua object: a set of actions and their queue. A state has one object per manager. Anything but close
+---raises after it was closed or released.
+---
+---`local m <close> = ...` closes it at the end of the block. It is not collected while calls are in flight, nor while
+---the host holds the manager and it has actions of this state.
+---@class rsca.manager
+local manager = {}
+
+---As rsca.register, on this manager.
+---@param name string not empty, UTF-8 without a NUL byte
+---@param options rsca.register_options may be left out: m:register(name, f)
+---@param f rsca.action_function
+---@return true? registered nil: it was refused, with ERROR_SHUTDOWN_IN_PROGRESS or E_OUTOFMEMORY
+---@return rsca.error? err
+---@overload fun(self: rsca.manager, name: string, f: rsca.action_function): true?, rsca.error?
+function manager:register(name, options, f) end
+
+---As rsca.unregister, on this manager.
+---@param name string
+---@return true? unregistered nil: no action had that name, ERROR_NOT_FOUND
+---@return rsca.error? err
+function manager:unregister(name) end
+
+---As rsca.call, on this manager: waits.
+---@param name string
+---@param args? string|number passed as text, UTF-8 without a NUL byte; otherwise ""
+---@return string? response any bytes; nil: refused, or failed
+---@return (integer|rsca.error)? status_or_err with a response: its status, if not S_OK; without: the error
+function manager:call(name, args) end
+
+---As rsca.run, on this manager: does not block.
+---@param name string
+---@param args string|number? passed as text, UTF-8 without a NUL byte; nil: ""
+---@param callback rsca.handler may be left out: m:run(name, args)
+---@return integer? id number of the call, for m:cancel; nil: refused, the callback will not be called
+---@return rsca.error? err
+---@overload fun(self: rsca.manager, name: string, args?: string|number): rsca.request?, rsca.error?
+function manager:run(name, args, callback) end
+
+---As rsca.cancel, for a call of this manager. Numbers of other managers mean nothing here.
+---@param id integer number of the call, as m:run returned it
+---@return true? asked nil: there is no such call any more, ERROR_NOT_FOUND
+---@return rsca.error? err
+function manager:cancel(id) end
+
+---All actions of this manager.
+---@return rsca.action[]? actions ordered by name; nil: E_OUTOFMEMORY
+---@return rsca.error? err
+---@nodiscard
+function manager:list() end
+
+---Gives the manager back, with every reference that the script took by AddRef. One that rsca.manager made is shut down
+---first: what is in flight ends with ERROR_CANCELLED. Harmless when said again.
+function manager:close() end
+
+---The documented way to run an action: answers with a status, never nil. Raises only for values of a wrong type.
+---Does not block; the callback is told later, never from inside this.
+---@param name string|number? a name that is nil or empty is E_INVALIDARG
+---@param args string|number? nil: ""
+---@param callback rsca.handler? nil is E_INVALIDARG
+---@return integer status S_OK: queued, and the callback is told exactly once; any other: refused, and it is not
+function manager:RunCustomAction(name, args, callback) end
+
+---Takes one reference more, which Release, close or the collector gives back.
+---@return integer count how many there are now, the host's included
+function manager:AddRef() end
+
+---Gives back one reference: of those that AddRef took, or, when these are gone, the object's own, which closes it.
+---@return integer count how many there are left; 0: the manager is gone
+function manager:Release() end
+
+---A call on its way, made by run without a callback. Dropping it does not stop the call.
+---@class rsca.request
+---@field id integer number of the call, for cancel
+local request = {}
+
+---Waits until the call has ended; may be asked any number of times, by any number of coroutines. Raises where waiting
+---is not possible.
+---@param seconds? number limit of this wait alone, after which the call goes on; otherwise there is none
+---@return string? response any bytes; nil: the call failed, or the limit was reached (WAIT_TIMEOUT)
+---@return (integer|rsca.error)? status_or_err with a response: its status, if not S_OK; without: the error
+function request:await(seconds) end
+
+---Asks the call to end, as rsca.cancel does.
+---@return true? asked nil: it has ended already, ERROR_NOT_FOUND
+---@return rsca.error? err
+function request:cancel() end
+
+---What an action is told about the call that it answers. When that has ended, all of it raises, but for id.
+---@class rsca.ctx
+---@field id integer number of the call, as its caller knows it
+---@field name string the action's name
+---@field args string what the caller sent, as the action got it
+local ctx = {}
+
+---Adds to the response; the caller hears all of it in one, at the end. Does not block.
+---@param bytes string|number any bytes; a number as text
+---@return true? added nil: the call was ended and nobody will hear, ERROR_CANCELLED; or E_OUTOFMEMORY
+---@return rsca.error? err
+function ctx:report(bytes) end
+
+---Waits, as rsca.sleep does. A call that is cancelled meanwhile does not return from it: its <close> variables run.
+---@param seconds number
+---@return true? slept nil: the action is being closed and waits no more, ERROR_CANCELLED; or E_OUTOFMEMORY
+---@return rsca.error? err
+function ctx:sleep(seconds) end
+
+---For an action that computes: whether somebody has asked the call to end, or a shutdown has.
+---@return boolean cancelled
+---@nodiscard
+function ctx:cancelled() end
+
+---A callback of the host's, as a Lua object; scripts get it from the host and pass it wherever a callback is expected.
+---Anything but close raises after it was closed or released.
+---@class rsca.callback
+local callback = {}
+
+---Calls the host's method, on this thread; how long that takes is the host's affair.
+---@param status integer of 32 bits, signed or unsigned
+---@param bytes? string the response, any bytes, less than 4 GiB; otherwise none
+---@return integer status what the method returned
+function callback:ReportResult(status, bytes) end
+
+---Takes one reference more, which Release, close or the collector gives back.
+---@return integer count how many there are now, as the host counts
+function callback:AddRef() end
+
+---Gives back one reference: of those that AddRef took, or, when these are gone, the object's own, which closes it.
+---@return integer count how many there are left, as the host counts
+function callback:Release() end
+
+---Gives back the object's reference, and all that the script took. Harmless when said again.
+function callback:close() end
+
+---Why something failed. tostring(err) is "message (NAME)". As an error to raise it keeps its status.
+---@class rsca.error
+---@field status integer a failure status, as an unsigned number of 32 bits
+---@field name string the status's name, or "0xNUMBER"
+---@field message string for people
+---@field traceback? string "stack traceback: ...", where a Lua error was raised
+---@field action? string name of the action that failed, where there was one
+
+---Statuses by name, each an unsigned number of 32 bits; from 0x80000000 on they are failures.
+---@class rsca.status
+---@field S_OK integer 0x00000000: it worked; of a run: it is queued
+---@field S_FALSE integer 0x00000001: a success, but nothing was done or is left to do
+---@field E_FAIL integer 0x80004005: the action raised an error, or gave no other reason
+---@field E_INVALIDARG integer 0x80070057: an argument is missing, empty or not one of the allowed
+---@field E_OUTOFMEMORY integer 0x8007000E: there is not enough memory
+---@field E_PENDING integer 0x8000000A: not ended yet, the end is told later
+---@field RPC_E_DISCONNECTED integer 0x80010108: the Lua state, or what else the action runs in, is closed
+---@field ERROR_BUSY integer 0x800700AA: the queue is full; later there may be room
+---@field ERROR_ALREADY_EXISTS integer 0x800700B7: the name is in use
+---@field ERROR_NO_UNICODE_TRANSLATION integer 0x80070459: text that is not well formed
+---@field ERROR_SHUTDOWN_IN_PROGRESS integer 0x8007045B: the manager takes no more calls
+---@field ERROR_NOT_FOUND integer 0x80070490: there is nothing of that name or number
+---@field ERROR_CANCELLED integer 0x800704C7: somebody cancelled the call, or a shutdown cut it
+---@field ERROR_TIMEOUT integer 0x800705B4: the call took longer than it may
+---@field WAIT_TIMEOUT integer 0x80070102: the wait took longer than it may; the call goes on
+---@field ERROR_POSSIBLE_DEADLOCK integer 0x8007046B: it would have waited for itself
+---@field E_NOTIMPL integer 0x80004001: for actions: this can't be done here
+---@field E_ABORT integer 0x80004004: for actions: given up half-way
+---@field E_UNEXPECTED integer 0x8000FFFF: for actions: this should not have happened
+---@field E_ACCESSDENIED integer 0x80070005: for actions: the caller is not allowed to
+---@field ERROR_FILE_NOT_FOUND integer 0x80070002: for actions: a file is missing
+---@field ERROR_INVALID_DATA integer 0x8007000D: for actions: what was read makes no sense
+---@field ERROR_NOT_SUPPORTED integer 0x80070032: for actions: not on this system
+---@field ERROR_INVALID_STATE integer 0x8007139F: for actions: not at this time
+
+return rsca

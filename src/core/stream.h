@@ -1,0 +1,75 @@
+/*
+ * A stream: the responses of one registration on their way to a consumer that takes them in its own time, on its own
+ * thread. Bounded, in order, with one final at the end.
+ *
+ * Provides: rsci_stream
+ * Uses:     engine
+ * Threads:  any
+ */
+#ifndef RSCI_STREAM_H
+#define RSCI_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <Wpframework.h>
+
+#include "engine.h"
+
+typedef struct rsci_response {
+  struct rsci_response *next;
+  size_t size;
+  char bytes[];
+} rsci_response;
+
+typedef struct rsci_stream rsci_stream;
+
+struct rsci_stream {
+  rsci_refs refs;          /* the registration's, the consumer's, and one while `arrived` is posted */
+  rsci_engine *consumer;   /* held */
+  rsci_task arrived;       /* tells the consumer to take */
+  void *user;              /* the consumer's */
+  size_t limit, limit_bytes;
+
+  rsci_lock lock; /* Protects what follows; an engine's lock may be taken inside it */
+  rsci_response *head, *tail;
+  size_t count, bytes;
+  bool posted;     /* arrived is on its way */
+  bool abandoned;  /* nobody takes any more */
+  bool finished;   /* nothing comes any more but the final */
+  HRESULT status;  /* the final's */
+  rsci_response *final; /* its bytes; NULL: none */
+  rsci_task *starved;   /* posted to starved_engine once there is room; NULL: nobody waits */
+  rsci_engine *starved_engine;
+};
+
+typedef enum rsci_taken { RSCI_TAKEN_NOTHING, RSCI_TAKEN_RESPONSE, RSCI_TAKEN_FINAL } rsci_taken;
+
+/* `arrived` is run on the consumer when there is something to take after there was nothing; it holds the stream, which
+ * rsci_stream_arrived gives back. Returned (+1); NULL: out of memory. */
+rsci_stream *rsci_stream_create(rsci_engine *consumer, const rsci_task_ops *arrived, size_t limit, size_t limit_bytes);
+void rsci_stream_hold(rsci_stream *stream);
+void rsci_stream_release(rsci_stream *stream);
+
+/* Adds a response; copied. `force`: though it is full. S_OK; RSCA_E_BUSY: full; RSCA_E_CANCELLED: nobody takes any more;
+ * E_OUTOFMEMORY. */
+HRESULT rsci_stream_put(rsci_stream *stream, const void *bytes, size_t size, bool force);
+
+/* After RSCA_E_BUSY: posts `task` to `engine` once there is room, or nobody takes any more. False: there is room
+ * already; the task is the caller's again. */
+bool rsci_stream_await_room(rsci_stream *stream, rsci_engine *engine, rsci_task *task);
+
+/* Says that nothing follows but the final; its bytes are copied, or lost for lack of memory. */
+void rsci_stream_finish(rsci_stream *stream, HRESULT status, const void *bytes, size_t size);
+
+/* The next response, which is the caller's to free; the final once, after all of them (`*out`: its bytes or NULL). */
+rsci_taken rsci_stream_take(rsci_stream *stream, rsci_response **out, HRESULT *status);
+
+/* For the arrived task, first of all: from here on it is posted again. */
+rsci_stream *rsci_stream_of_arrived(rsci_task *task);
+void rsci_stream_arrived(rsci_stream *stream);
+
+/* The consumer goes: what waits is dropped, and whoever waits for room is told. */
+void rsci_stream_abandon(rsci_stream *stream);
+
+#endif
