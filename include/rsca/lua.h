@@ -59,6 +59,21 @@ RSCA_API HRESULT rsca_lua_push_manager(lua_State *L, rsca_manager *manager);
 RSCA_API HRESULT rsca_lua_to_manager(lua_State *L, int index, rsca_manager **out);
 
 /*
+ * Pushes somebody's custom actions as a Lua object: always the same one in a state. Held by the object. One of rsca's own
+ * managers, or its default session, comes out as that manager; anybody else's implementation as an object with the
+ * methods call, run and RunCustomAction, or subscribe, responses, RegisterCustomActionCallback and
+ * UnregisterCustomActionCallback, and AddRef, Release and close.
+ *
+ * It is called on the thread of L. It may report from any thread, at once, late, twice (the second is dropped, S_FALSE)
+ * or, by releasing the callback, never (RPC_E_DISCONNECTED). A registration that reports faster than the script takes
+ * is answered RSCA_E_BUSY once 4096 responses or 16 MiB wait, and ends so.
+ *
+ * S_OK: one value was pushed. Otherwise none: E_INVALIDARG, RSCA_E_NOT_FOUND, E_OUTOFMEMORY.
+ */
+RSCA_API HRESULT rsca_lua_push_custom_actions(lua_State *L, IPmCustomActions *actions);
+RSCA_API HRESULT rsca_lua_push_custom_actions2(lua_State *L, IPmCustomActions2 *actions);
+
+/*
  * Pushes a native callback as a Lua object that scripts can pass wherever a callback is expected, with the methods
  * ReportResult(status [, bytes]), AddRef and Release. Held by the object; always the same object in a state.
  * S_OK: one value was pushed. Otherwise none: E_INVALIDARG, RSCA_E_NOT_FOUND, E_OUTOFMEMORY.

@@ -667,3 +667,9 @@ rsca_manager *rsci_manager_of_custom_actions(IPmCustomActions *actions) {
     return NULL;
   return (rsca_manager *)((char *)actions - offsetof(rsca_manager, custom_actions));
 }
+
+rsca_manager *rsci_manager_of_custom_actions2(IPmCustomActions2 *actions) {
+  if (actions->lpVtbl != &rsci_custom_actions2_vtbl)
+    return NULL;
+  return (rsca_manager *)((char *)actions - offsetof(rsca_manager, custom_actions2));
+}

@@ -93,5 +93,6 @@ void rsci_manager_refuse(rsca_manager *manager, uint64_t id);
 
 /* The manager whose interface this is, or NULL where it is somebody else's. */
 rsca_manager *rsci_manager_of_custom_actions(IPmCustomActions *actions);
+rsca_manager *rsci_manager_of_custom_actions2(IPmCustomActions2 *actions); /* a default session's */
 
 #endif

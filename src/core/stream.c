@@ -74,7 +74,7 @@ HRESULT rsci_stream_put(rsci_stream *stream, const void *bytes, size_t size, boo
   HRESULT status = S_OK;
   rsci_response *response = NULL;
   rsci_lock_take(&stream->lock);
-  if (stream->abandoned)
+  if (stream->abandoned || stream->refused)
     status = RSCA_E_CANCELLED;
   else if (!force && is_full(stream, size))
     status = RSCA_E_BUSY;
@@ -163,6 +163,12 @@ rsci_stream *rsci_stream_of_arrived(rsci_task *task) {
 void rsci_stream_arrived(rsci_stream *stream) {
   rsci_lock_take(&stream->lock);
   stream->posted = false;
+  rsci_lock_leave(&stream->lock);
+}
+
+void rsci_stream_refuse(rsci_stream *stream) {
+  rsci_lock_take(&stream->lock);
+  stream->refused = true;
   rsci_lock_leave(&stream->lock);
 }
 

@@ -36,6 +36,7 @@ struct rsci_stream {
   size_t count, bytes;
   bool posted;     /* arrived is on its way */
   bool abandoned;  /* nobody takes any more */
+  bool refused;    /* the consumer wants no more responses, only the final */
   bool finished;   /* nothing comes any more but the final */
   HRESULT status;  /* the final's */
   rsci_response *final; /* its bytes; NULL: none */
@@ -68,6 +69,9 @@ rsci_taken rsci_stream_take(rsci_stream *stream, rsci_response **out, HRESULT *s
 /* For the arrived task, first of all: from here on it is posted again. */
 rsci_stream *rsci_stream_of_arrived(rsci_task *task);
 void rsci_stream_arrived(rsci_stream *stream);
+
+/* The consumer wants no more responses, only the final: from here on a put answers RSCA_E_CANCELLED. */
+void rsci_stream_refuse(rsci_stream *stream);
 
 /* The consumer goes: what waits is dropped, and whoever waits for room is told. */
 void rsci_stream_abandon(rsci_stream *stream);

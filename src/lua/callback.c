@@ -6,141 +6,37 @@
 #include "error.h"
 #include "fiber.h"
 #include "handler.h"
+#include "native_proxy.h"
+#include "request.h"
 
 /* ---- A native callback as a Lua object ---- */
 
-typedef struct callback_proxy {
-  ICustomActionResultCallback *callback; /* one reference; NULL: released */
-  lua_Integer extra;                     /* references the script took and has not given back */
-} callback_proxy;
-
-static callback_proxy *check_open(lua_State *L, int arg) {
-  callback_proxy *proxy = rscl_object_check(L, arg, &rscl_callback_type);
-  if (!proxy->callback)
-    luaL_error(L, "this callback has been released");
-  return proxy;
-}
-
 ICustomActionResultCallback *rscl_callback_test(lua_State *L, int index) {
-  if (!rscl_object_test(L, index, &rscl_callback_type))
-    return NULL;
-  return check_open(L, index)->callback;
-}
-
-void rscl_callback_push(lua_State *L, int box, ICustomActionResultCallback *callback) {
-  luaL_checkstack(L, 5, NULL);
-  box = lua_absindex(L, box);
-  /* Empty first: making it may run finalizers, which may make a proxy of the same object. What can fail comes before
-   * the reference is taken. */
-  callback_proxy *proxy = lua_newuserdatauv(L, sizeof *proxy, 0);
-  *proxy = (callback_proxy){NULL, 0};
-  lua_getiuservalue(L, box, RSCL_UV_CALLBACKS);
-  if (lua_rawgetp(L, -1, callback) == LUA_TUSERDATA) {
-    lua_replace(L, -3);
-    lua_pop(L, 1);
-    return;
-  }
-  lua_pop(L, 1);
-  lua_insert(L, -2);
-  rscl_object_set_type(L, &rscl_callback_type);
-  lua_pushvalue(L, -1);
-  lua_rawsetp(L, -3, callback);
-  (void)callback->lpVtbl->AddRef(callback);
-  proxy->callback = callback;
-  lua_replace(L, -2);
-}
-
-/* Gives back everything. `evict`: it may still be in the cache. */
-static void release_all(lua_State *L, callback_proxy *proxy, int index, bool evict) {
-  ICustomActionResultCallback *callback = proxy->callback;
-  if (!callback)
-    return;
-  if (evict && ((rscl_box *)lua_touserdata(L, RSCL_BOX))->state) {
-    lua_getiuservalue(L, RSCL_BOX, RSCL_UV_CALLBACKS);
-    lua_rawgetp(L, -1, callback);
-    if (lua_rawequal(L, -1, index)) {
-      lua_pushnil(L);
-      lua_rawsetp(L, -3, callback);
-    }
-    lua_pop(L, 2);
-  }
-  proxy->callback = NULL;
-  for (lua_Integer i = proxy->extra; i >= 0; i--)
-    (void)callback->lpVtbl->Release(callback);
-}
-
-static int callback_close(lua_State *L) {
-  release_all(L, rscl_object_check(L, 1, &rscl_callback_type), 1, true);
-  return 0;
-}
-
-static int callback_gc(lua_State *L) {
-  release_all(L, rscl_object_check(L, 1, &rscl_callback_type), 1, false);
-  return 0;
-}
-
-static int callback_AddRef(lua_State *L) {
-  callback_proxy *proxy = check_open(L, 1);
-  proxy->extra++;
-  lua_pushinteger(L, (lua_Integer)proxy->callback->lpVtbl->AddRef(proxy->callback));
-  return 1;
-}
-
-static int callback_Release(lua_State *L) {
-  callback_proxy *proxy = check_open(L, 1);
-  if (proxy->extra == 0) {
-    /* The proxy's own: after this it is released. The count is asked for before, for it may be the last. */
-    ICustomActionResultCallback *callback = proxy->callback;
-    (void)callback->lpVtbl->AddRef(callback);
-    release_all(L, proxy, 1, true);
-    lua_pushinteger(L, (lua_Integer)callback->lpVtbl->Release(callback));
-    return 1;
-  }
-  proxy->extra--;
-  lua_pushinteger(L, (lua_Integer)proxy->callback->lpVtbl->Release(proxy->callback));
-  return 1;
+  return rscl_native_test(L, index, &rscl_callback_type);
 }
 
 static int callback_ReportResult(lua_State *L) {
-  callback_proxy *proxy = check_open(L, 1);
+  ICustomActionResultCallback *callback = rscl_native_check(L, 1, &rscl_callback_type);
   HRESULT status = S_OK;
   if (!rscl_to_status(L, 2, &status))
     luaL_typeerror(L, 2, "status (an integer of 32 bits)");
   size_t size = 0;
   const char *bytes = lua_isnoneornil(L, 3) ? NULL : luaL_checklstring(L, 3, &size);
   luaL_argcheck(L, size <= UINT32_MAX, 3, "response of less than 4 GiB expected");
-  ICustomActionResultCallback *callback = proxy->callback;
   rscl_push_status(L, callback->lpVtbl->ReportResult(callback, status, size ? (PBYTE)(uintptr_t)bytes : NULL, (DWORD)size));
   return 1;
 }
 
-static int callback_tostring(lua_State *L) {
-  callback_proxy *proxy = rscl_object_check(L, 1, &rscl_callback_type);
-  if (proxy->callback)
-    lua_pushfstring(L, "rsca.callback: %p", (void *)proxy->callback);
-  else
-    lua_pushliteral(L, "rsca.callback: released");
-  return 1;
-}
-
-static const luaL_Reg callback_methods[] = {{"AddRef", callback_AddRef},
-                                            {"Release", callback_Release},
+static const luaL_Reg callback_methods[] = {{"AddRef", rscl_native_AddRef},
+                                            {"Release", rscl_native_Release},
                                             {"ReportResult", callback_ReportResult},
-                                            {"close", callback_close},
+                                            {"close", rscl_native_close},
                                             {NULL, NULL}};
-static const luaL_Reg callback_meta[] = {
-    {"__gc", callback_gc}, {"__close", callback_close}, {"__tostring", callback_tostring}, {NULL, NULL}};
-const rscl_type rscl_callback_type = {"rsca.callback", callback_meta, callback_methods, NULL};
+const rscl_type rscl_callback_type = {"rsca.callback", rscl_native_meta, callback_methods, NULL};
 
 /* ---- A Lua handler as a native callback ---- */
 
-typedef struct lua_callback {
-  ICustomActionResultCallback iface;
-  rsci_refs refs;    /* the clients', and one per result on its way */
-  rscl_state *state; /* held */
-  rscl_slot slot;    /* where the handler is anchored */
-  rsci_task forget;
-} lua_callback;
+typedef struct lua_callback lua_callback;
 
 /* A result on its way to the handler's thread. */
 typedef struct result {
@@ -148,14 +44,28 @@ typedef struct result {
   lua_callback *callback; /* held */
   HRESULT status;
   size_t size;
-  char bytes[];
+  const char *bytes; /* behind it, or constant */
 } result;
+
+struct lua_callback {
+  ICustomActionResultCallback iface;
+  rsci_refs refs;        /* the clients', and one per result on its way */
+  rscl_state *state;     /* held */
+  rscl_slot slot;        /* where the handler is anchored; 0: there is none */
+  rscl_request *request; /* held; else what is waiting for the result */
+  bool once;             /* for a call of a foreign manager: it is to report once */
+  atomic_bool reported;
+  result abandoned; /* what it is told if the manager lets go without a result */
+  rsci_task forget;
+};
 
 static lua_callback *impl_from(ICustomActionResultCallback *iface) {
   return (lua_callback *)iface; /* its first member */
 }
 
 static void free_callback(lua_callback *callback) {
+  if (callback->request)
+    rscl_request_release(callback->request);
   rsci_engine_release(&callback->state->engine);
   free(callback);
 }
@@ -163,7 +73,8 @@ static void free_callback(lua_callback *callback) {
 static void forget_run(rsci_task *task) {
   lua_callback *callback = (lua_callback *)((char *)task - offsetof(lua_callback, forget));
   rscl_state *state = callback->state;
-  rscl_slots_clear(state->turn, RSCL_TURN_SLOTS, &state->slots, callback->slot);
+  if (callback->slot)
+    rscl_slots_clear(state->turn, RSCL_TURN_SLOTS, &state->slots, callback->slot);
   free_callback(callback);
 }
 
@@ -180,6 +91,13 @@ static ULONG lua_callback_AddRef(ICustomActionResultCallback *iface) {
 static ULONG lua_callback_Release(ICustomActionResultCallback *iface) {
   lua_callback *callback = impl_from(iface);
   uint32_t count = rsci_refs_drop(&callback->refs);
+  if (count == 0 && callback->once && !atomic_exchange(&callback->reported, true)) {
+    /* Nobody else has it any more: it lives on for the one result that it is owed. */
+    (void)rsci_refs_add(&callback->refs);
+    if (rsci_engine_post(&callback->state->engine, &callback->abandoned.task))
+      return 0;
+    (void)rsci_refs_drop(&callback->refs);
+  }
   /* The handler is let go on its own thread, wherever this is. */
   if (count == 0 && !rsci_engine_post(&callback->state->engine, &callback->forget))
     free_callback(callback);
@@ -187,8 +105,10 @@ static ULONG lua_callback_Release(ICustomActionResultCallback *iface) {
 }
 
 static void result_free(result *message) {
-  (void)lua_callback_Release(&message->callback->iface);
-  free(message);
+  lua_callback *callback = message->callback;
+  if (message != &callback->abandoned)
+    free(message);
+  (void)lua_callback_Release(&callback->iface);
 }
 
 /* Out of memory: the next step tries again. */
@@ -203,6 +123,11 @@ static void result_run(rsci_task *task) {
   result *message = (result *)task;
   rscl_state *state = message->callback->state;
   lua_State *L = state->turn;
+  if (message->callback->request) {
+    rscl_request_complete(message->callback->request, message->status, message->bytes, message->size);
+    result_free(message);
+    return;
+  }
   rscl_guard_set(state, undo_result, message);
   lua_rawgeti(L, RSCL_TURN_SLOTS, (lua_Integer)message->callback->slot);
   int nargs = 3 + rscl_push_invocation(L);
@@ -211,6 +136,8 @@ static void result_run(rsci_task *task) {
   lua_pushboolean(L, 1);
   rscl_fiber *fiber = rscl_fiber_create(L, RSCL_TURN_SLOTS, state, RSCL_HANDLER, NULL);
   lua_pop(L, 1);
+  if (message->callback->once)
+    state->expected--;
   result_free(message);
   rscl_fiber_run(fiber, nargs);
 }
@@ -229,9 +156,14 @@ static HRESULT lua_callback_ReportResult(ICustomActionResultCallback *iface, HRE
   result *message = malloc(sizeof *message + cbResponse);
   if (!message)
     return E_OUTOFMEMORY;
-  *message = (result){.task = {.ops = &result_ops}, .callback = callback, .status = hrStatus, .size = cbResponse};
+  if (callback->once && atomic_exchange(&callback->reported, true)) {
+    free(message);
+    return S_FALSE; /* it has heard the end: dropped */
+  }
+  char *bytes = (char *)(message + 1);
+  *message = (result){{.ops = &result_ops}, callback, hrStatus, cbResponse, bytes};
   if (cbResponse > 0)
-    memcpy(message->bytes, pbResponse, cbResponse);
+    memcpy(bytes, pbResponse, cbResponse);
   (void)rsci_refs_add(&callback->refs);
   if (rsci_engine_post(&callback->state->engine, &message->task))
     return S_OK;
@@ -242,24 +174,62 @@ static HRESULT lua_callback_ReportResult(ICustomActionResultCallback *iface, HRE
 static const ICustomActionResultCallbackVtbl lua_callback_vtbl = {lua_callback_AddRef, lua_callback_Release,
                                                                   lua_callback_ReportResult};
 
+/* With one reference and nothing to call yet; NULL: out of memory. */
+static lua_callback *create(rscl_state *state) {
+  lua_callback *callback = malloc(sizeof *callback);
+  if (!callback)
+    return NULL;
+  static const char text[] = "the manager let go of the call without a result";
+  *callback = (lua_callback){.iface = {&lua_callback_vtbl}, .state = state, .forget = {.ops = &forget_ops}};
+  callback->abandoned = (result){{.ops = &result_ops}, callback, RPC_E_DISCONNECTED, sizeof text - 1, text};
+  rsci_refs_init(&callback->refs);
+  atomic_init(&callback->reported, false);
+  rsci_engine_hold(&state->engine);
+  return callback;
+}
+
+static lua_callback *create_for_handler(lua_State *L, rscl_state *state, int box, int index) {
+  index = lua_absindex(L, index);
+  luaL_checkstack(L, 4, NULL);
+  lua_getiuservalue(L, box, RSCL_UV_SLOTS);
+  rscl_slots_reserve(L, -1, &state->slots);
+  lua_callback *callback = create(state);
+  if (callback) {
+    lua_pushvalue(L, index);
+    callback->slot = rscl_slots_put(L, -2, &state->slots, NULL);
+  }
+  lua_pop(L, 1);
+  return callback;
+}
+
 ICustomActionResultCallback *rscl_callback_create(lua_State *L, rscl_state *state, int box, int index) {
   ICustomActionResultCallback *native = rscl_callback_test(L, index);
   if (native) {
     (void)native->lpVtbl->AddRef(native);
     return native;
   }
-  index = lua_absindex(L, index);
-  luaL_checkstack(L, 4, NULL);
-  lua_getiuservalue(L, box, RSCL_UV_SLOTS);
-  rscl_slots_reserve(L, -1, &state->slots);
-  lua_callback *callback = malloc(sizeof *callback);
-  if (callback) {
-    *callback = (lua_callback){.iface = {&lua_callback_vtbl}, .state = state, .forget = {.ops = &forget_ops}};
-    rsci_refs_init(&callback->refs);
-    rsci_engine_hold(&state->engine);
-    lua_pushvalue(L, index);
-    callback->slot = rscl_slots_put(L, -2, &state->slots, NULL);
-  }
-  lua_pop(L, 1);
+  lua_callback *callback = create_for_handler(L, state, box, index);
   return callback ? &callback->iface : NULL;
+}
+
+ICustomActionResultCallback *rscl_callback_for_call(lua_State *L, rscl_state *state, int index) {
+  lua_callback *callback = create_for_handler(L, state, RSCL_BOX, index);
+  if (!callback)
+    return NULL;
+  callback->once = true;
+  return &callback->iface;
+}
+
+ICustomActionResultCallback *rscl_callback_for_request(rscl_state *state, rscl_request *request) {
+  lua_callback *callback = create(state);
+  if (!callback)
+    return NULL;
+  (void)rsci_refs_add(&request->refs);
+  callback->request = request;
+  callback->once = true;
+  return &callback->iface;
+}
+
+void rscl_callback_disarm(ICustomActionResultCallback *callback) {
+  atomic_store(&impl_from(callback)->reported, true);
 }

@@ -66,17 +66,32 @@ static void sink_ended(rsca_call *call) {
 
 static const rsci_sink_ops handler_sink = {sink_hold, sink_release, NULL, NULL, sink_ended};
 
+static void check_table(lua_State *L, int arg) {
+  int type = lua_getfield(L, arg, "ReportResult");
+  bool callable = type == LUA_TFUNCTION || luaL_getmetafield(L, -1, "__call") != LUA_TNIL;
+  luaL_argcheck(L, callable, arg, "table with a ReportResult method expected");
+  lua_pop(L, type == LUA_TFUNCTION ? 1 : 2);
+}
+
+void rscl_check_handler(lua_State *L, int arg) {
+  if (lua_istable(L, arg))
+    check_table(L, arg);
+  else if (!lua_isfunction(L, arg))
+    luaL_typeerror(L, arg, "handler (a function, or a table with ReportResult)");
+}
+
+void rscl_check_callback(lua_State *L, int arg) {
+  if (lua_istable(L, arg))
+    check_table(L, arg);
+  else if (!lua_isfunction(L, arg) && !rscl_callback_test(L, arg))
+    luaL_typeerror(L, arg, "callback (a function, a table with ReportResult, or a native callback)");
+}
+
 rsci_sink rscl_check_sink(lua_State *L, rscl_state *state, int arg) {
+  rscl_check_callback(L, arg);
   ICustomActionResultCallback *native = rscl_callback_test(L, arg);
   if (native)
     return (rsci_sink){.ops = &rsci_callback_sink, .object = native};
-  if (!lua_isfunction(L, arg) && !lua_istable(L, arg))
-    luaL_typeerror(L, arg, "callback (a function, a table with ReportResult, or a native callback)");
-  if (lua_istable(L, arg)) {
-    bool has_method = lua_getfield(L, arg, "ReportResult") != LUA_TNIL;
-    lua_pop(L, 1);
-    luaL_argcheck(L, has_method, arg, "callback table without a ReportResult method");
-  }
   lua_getiuservalue(L, RSCL_BOX, RSCL_UV_SLOTS);
   rscl_slots_reserve(L, -1, &state->slots);
   lua_pushvalue(L, arg);

@@ -10,6 +10,12 @@
 
 #include "state.h"
 
+/* A handler: a function, or a table with a ReportResult method. Raises on anything else. [-0, +0, v] */
+void rscl_check_handler(lua_State *L, int arg);
+
+/* A callback: a handler or a native callback object. Likewise. */
+void rscl_check_callback(lua_State *L, int arg);
+
 /* The sink for the callback at `arg`: a handler, which is kept in a slot until the result has come, or a native
  * callback object. Raises on anything else. To be undone with rscl_sink_undo if the call is refused. [-0, +0, v] */
 rsci_sink rscl_check_sink(lua_State *L, rscl_state *state, int arg);

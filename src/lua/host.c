@@ -10,13 +10,17 @@
 #include "callback.h"
 #include "embedded.h"
 #include "error.h"
+#include "foreign.h"
 #include "manager_proxy.h"
+#include "native_proxy.h"
 #include "module.h"
 
 /* What a host's call is about; passed as a light userdata. */
 typedef struct work {
   rsca_manager *manager;
   ICustomActionResultCallback *callback;
+  const rscl_type *type;
+  IWpfReferencedObject *native;
   HRESULT status;
 } work;
 
@@ -129,18 +133,33 @@ HRESULT rsca_lua_to_manager(lua_State *L, int index, rsca_manager **out) {
   return status;
 }
 
-static int push_callback_main(lua_State *L) {
+static int push_native_main(lua_State *L) {
   work *what = lua_touserdata(L, 1);
   what->status = rscl_push_box(L) ? S_OK : RSCA_E_NOT_FOUND;
   if (FAILED(what->status))
     return 0;
-  rscl_callback_push(L, -1, what->callback);
+  rscl_native_push(L, -1, what->type, what->native);
   return 1;
 }
 
+/* Every interface begins with that of a referenced object. */
+static HRESULT push_native(lua_State *L, const rscl_type *type, void *native) {
+  work what = {.type = type, .native = native};
+  return native ? protect(L, push_native_main, &what, 0, 1) : E_INVALIDARG;
+}
+
 HRESULT rsca_lua_push_callback(lua_State *L, ICustomActionResultCallback *callback) {
-  work what = {.callback = callback};
-  return callback ? protect(L, push_callback_main, &what, 0, 1) : E_INVALIDARG;
+  return push_native(L, &rscl_callback_type, callback);
+}
+
+HRESULT rsca_lua_push_custom_actions(lua_State *L, IPmCustomActions *actions) {
+  rsca_manager *manager = actions ? rsci_manager_of_custom_actions(actions) : NULL;
+  return manager ? rsca_lua_push_manager(L, manager) : push_native(L, &rscl_custom_actions_type, actions);
+}
+
+HRESULT rsca_lua_push_custom_actions2(lua_State *L, IPmCustomActions2 *actions) {
+  rsca_manager *manager = actions ? rsci_manager_of_custom_actions2(actions) : NULL;
+  return manager ? rsca_lua_push_manager(L, manager) : push_native(L, &rscl_custom_actions2_type, actions);
 }
 
 static int to_callback_main(lua_State *L) {

@@ -349,7 +349,7 @@ static int unregister_action(lua_State *L, rsca_manager *manager, int first) {
 static int call_action(lua_State *L, rsca_manager *manager, int proxy, int first) {
   (void)rscl_check_name(L, first);
   rscl_text args = rscl_check_args(L, first + 1);
-  return rscl_request_call(L, rscl_check_state(L), manager, proxy, first, args);
+  return rscl_request_call(L, rscl_check_state(L), (rscl_target){.manager = manager}, proxy, first, args);
 }
 
 static HRESULT run_with(lua_State *L, rscl_state *state, rsca_manager *manager, rscl_text name, rscl_text args,
@@ -371,7 +371,7 @@ static int run_action(lua_State *L, rsca_manager *manager, int proxy, int first)
   rscl_text args = rscl_check_args(L, first + 1);
   int results;
   if (lua_isnoneornil(L, first + 2)) {
-    results = rscl_request_run(L, state, manager, proxy, name, args);
+    results = rscl_request_run(L, state, (rscl_target){.manager = manager}, proxy, name, args);
   } else {
     uint64_t id;
     HRESULT status = run_with(L, state, manager, name, args, first + 2, &id);
@@ -537,24 +537,11 @@ static int manager_list(lua_State *L) {
 
 /* The documented methods: a status, never an error but for a wrong type. */
 
-/* Their name, args and callback; S_OK where all can be passed on. */
-static HRESULT check_documented(lua_State *L, rscl_text *name, rscl_text *args) {
-  *name = *args = (rscl_text){"", 0};
-  if (!lua_isnoneornil(L, 2))
-    name->data = luaL_checklstring(L, 2, &name->size);
-  if (!lua_isnoneornil(L, 3))
-    args->data = luaL_checklstring(L, 3, &args->size);
-  if (name->size == 0 || lua_isnoneornil(L, 4))
-    return E_INVALIDARG;
-  HRESULT status = rscl_text_status(*name);
-  return FAILED(status) ? status : rscl_text_status(*args);
-}
-
 static int manager_RunCustomAction(lua_State *L) {
   rscl_state *state = rscl_check_state(L);
   rsca_manager *manager = check_open(L, 1)->manager;
   rscl_text name, args;
-  HRESULT status = check_documented(L, &name, &args);
+  HRESULT status = rscl_check_documented(L, &name, &args);
   if (SUCCEEDED(status)) {
     status = run_with(L, state, manager, name, args, 4, NULL);
     rscl_manager_settle(L, RSCL_BOX, 1);
@@ -567,7 +554,7 @@ static int manager_RegisterCustomActionCallback(lua_State *L) {
   rscl_state *state = rscl_check_state(L);
   rsca_manager *manager = check_open(L, 1)->manager;
   rscl_text name, args;
-  HRESULT status = check_documented(L, &name, &args);
+  HRESULT status = rscl_check_documented(L, &name, &args);
   if (SUCCEEDED(status))
     status = rscl_register_callback(L, state, manager, 1, name, args, 4);
   rscl_push_status(L, status);

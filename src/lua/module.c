@@ -15,6 +15,7 @@
 #include "callback.h"
 #include "error.h"
 #include "fiber.h"
+#include "foreign.h"
 #include "manager_proxy.h"
 #include "request.h"
 #include "subscription.h"
@@ -133,6 +134,8 @@ static void fill_module(lua_State *L, int box, rscl_state *state) {
   rscl_object_open(L, &rscl_context_type, box);
   rscl_object_open(L, &rscl_subscription_type, box);
   rscl_object_open(L, &rscl_callback_type, box);
+  rscl_object_open(L, &rscl_custom_actions_type, box);
+  rscl_object_open(L, &rscl_custom_actions2_type, box);
   lua_pushvalue(L, box);
   luaL_setfuncs(L, functions, 1);
   lua_pushvalue(L, box);

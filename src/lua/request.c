@@ -3,9 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "callback.h"
 #include "error.h"
 #include "fiber.h"
 #include "manager_proxy.h"
+#include "utf16.h"
 
 /* ---- The request itself ---- */
 
@@ -36,7 +38,29 @@ void rscl_request_unwait(rscl_request *request, rscl_fiber *fiber) {
   }
 }
 
-/* Gives the result to the request; on the state's thread. */
+/* The result is there. */
+static void wake_waiters(rscl_request *request) {
+  request->done = true;
+  request->state->expected--;
+  while (request->waiters) {
+    rscl_fiber *fiber = request->waiters;
+    request->waiters = fiber->next_waiter;
+    rscl_fiber_wake(fiber);
+  }
+}
+
+void rscl_request_complete(rscl_request *request, HRESULT status, const void *bytes, size_t size) {
+  request->status = status;
+  if (rsci_buffer_append(&request->buffer, bytes, size)) {
+    request->bytes = request->buffer.data;
+    request->size = size;
+  } else {
+    request->status = E_OUTOFMEMORY;
+  }
+  wake_waiters(request);
+}
+
+/* Gives the call's result to the request, without a copy; on the state's thread. */
 static void complete(rsca_call *call) {
   rscl_request *request = call->sink.object;
   request->status = call->status;
@@ -46,14 +70,8 @@ static void complete(rsca_call *call) {
     request->buffer = call->report;
     call->report = (rsci_buffer){0};
   }
-  request->done = true;
-  request->state->expected--;
   rsci_call_leave(call);
-  while (request->waiters) {
-    rscl_fiber *fiber = request->waiters;
-    request->waiters = fiber->next_waiter;
-    rscl_fiber_wake(fiber);
-  }
+  wake_waiters(request);
   rscl_request_release(request);
   rsci_call_delivered(call);
 }
@@ -100,7 +118,29 @@ static void sink_ended(rsca_call *call) {
 
 static const rsci_sink_ops request_sink = {sink_hold, sink_release, NULL, NULL, sink_ended};
 
-static HRESULT start(rscl_request *request, rsca_manager *manager, rscl_text name, rscl_text args) {
+static HRESULT start_foreign(lua_State *L, rscl_request *request, IPmCustomActions *actions, rscl_text name,
+                             rscl_text args) {
+  luaL_checkstack(L, 2, NULL);
+  PCWSTR name16 = rscl_push_utf16(L, name), args16 = rscl_push_utf16(L, args);
+  ICustomActionResultCallback *callback = rscl_callback_for_request(request->state, request);
+  if (!callback)
+    return E_OUTOFMEMORY;
+  request->state->expected++; /* first: it may report before the call has returned */
+  HRESULT status = actions->lpVtbl->RunCustomAction(actions, name16, args16, callback);
+  if (FAILED(status)) {
+    request->state->expected--;
+    rscl_callback_disarm(callback);
+  }
+  (void)callback->lpVtbl->Release(callback);
+  lua_pop(L, 2);
+  return status;
+}
+
+/* [-0, +0, m] */
+static HRESULT start(lua_State *L, rscl_request *request, rscl_target target, rscl_text name, rscl_text args) {
+  if (target.foreign)
+    return start_foreign(L, request, target.foreign, name, args);
+  rsca_manager *manager = target.manager;
   const rsci_sink sink = {.ops = &request_sink, .object = request};
   HRESULT status =
       rsci_manager_run(manager, NULL, name.data, name.size, args.data, args.size, &sink, &request->id);
@@ -155,11 +195,16 @@ static rscl_request *push_object(lua_State *L, rscl_state *state, int proxy, rsc
   return object->request;
 }
 
-int rscl_request_run(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, rscl_text name, rscl_text args) {
+static void settle(lua_State *L, rscl_target target, int proxy) {
+  if (target.manager)
+    rscl_manager_settle(L, RSCL_BOX, proxy);
+}
+
+int rscl_request_run(lua_State *L, rscl_state *state, rscl_target target, int proxy, rscl_text name, rscl_text args) {
   rscl_request *request = push_object(L, state, proxy, name);
   if (!request)
     return 2;
-  HRESULT status = start(request, manager, name, args);
+  HRESULT status = start(L, request, target, name, args);
   if (FAILED(status))
     return rscl_refused(L, status, name.data);
   return 1;
@@ -269,7 +314,7 @@ static int call_done(lua_State *L, int status, lua_KContext name_index) {
   return push_result(L, request, lua_tostring(L, (int)name_index));
 }
 
-int rscl_request_call(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, int name_index,
+int rscl_request_call(lua_State *L, rscl_state *state, rscl_target target, int proxy, int name_index,
                       rscl_text args) {
   rscl_text name;
   name.data = lua_tolstring(L, name_index, &name.size);
@@ -278,10 +323,10 @@ int rscl_request_call(lua_State *L, rscl_state *state, rsca_manager *manager, in
     return rscl_push_closing(L);
   if (mode == RSCL_YIELD) {
     rscl_request *request = request_create(state);
-    HRESULT status = request ? start(request, manager, name, args) : E_OUTOFMEMORY;
+    HRESULT status = request ? start(L, request, target, name, args) : E_OUTOFMEMORY;
     if (SUCCEEDED(status)) {
       await_on(state->current, request);
-      rscl_manager_settle(L, RSCL_BOX, proxy);
+      settle(L, target, proxy);
     }
     if (request)
       rscl_request_release(request);
@@ -293,13 +338,13 @@ int rscl_request_call(lua_State *L, rscl_state *state, rsca_manager *manager, in
   rscl_request *request = push_object(L, state, proxy, name);
   if (!request)
     return 2;
-  HRESULT status = start(request, manager, name, args);
+  HRESULT status = start(L, request, target, name, args);
   if (FAILED(status))
     return rscl_refused(L, status, name.data);
-  rscl_manager_settle(L, RSCL_BOX, proxy);
+  settle(L, target, proxy);
   while (!request->done)
     (void)rscl_block(L, state, UINT64_MAX);
-  rscl_manager_settle(L, RSCL_BOX, proxy);
+  settle(L, target, proxy);
   return push_result(L, request, name.data);
 }
 

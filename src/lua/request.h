@@ -26,14 +26,23 @@ typedef struct rscl_request {
 
 void rscl_request_release(rscl_request *request);
 
+/* Gives it its result, copied, and wakes those who wait; on the state's thread. */
+void rscl_request_complete(rscl_request *request, HRESULT status, const void *bytes, size_t size);
+
 /* Takes a fiber off the list of those who wait; harmless if it is not there. */
 void rscl_request_unwait(rscl_request *request, rscl_fiber *fiber);
 
+/* Whose action is meant: one of our managers, or a foreign one's. */
+typedef struct rscl_target {
+  rsca_manager *manager;
+  IPmCustomActions *foreign;
+} rscl_target;
+
 /* run(name [, args]) without a callback: pushes a request, or nil, err. `proxy`: index of the manager's. */
-int rscl_request_run(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, rscl_text name, rscl_text args);
+int rscl_request_run(lua_State *L, rscl_state *state, rscl_target target, int proxy, rscl_text name, rscl_text args);
 
 /* call(name [, args]): waits, and pushes response [, status], or nil, err. `name_index`: where the name is. */
-int rscl_request_call(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, int name_index, rscl_text args);
+int rscl_request_call(lua_State *L, rscl_state *state, rscl_target target, int proxy, int name_index, rscl_text args);
 
 extern const rscl_type rscl_request_type;
 

@@ -243,7 +243,7 @@ HRESULT rscl_state_create(lua_State *L, rsca_manager *manager) {
   set_table(L, index, RSCL_UV_HANGING, "v");
   set_table(L, index, RSCL_UV_ANCHORS, NULL);
   set_table(L, index, RSCL_UV_MANAGERS, "v");
-  set_table(L, index, RSCL_UV_CALLBACKS, "v");
+  set_table(L, index, RSCL_UV_NATIVES, "v");
   set_table(L, index, RSCL_UV_MODULE, NULL);
   lua_State *service = lua_newthread(L);
   if (!lua_checkstack(service, 64))

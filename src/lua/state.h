@@ -81,7 +81,7 @@ enum {
   RSCL_UV_HANGING,   /* weak: slot -> handler of a registration, or coroutine that answers one */
   RSCL_UV_ANCHORS,   /* manager -> its proxy, where something outside needs it; else false */
   RSCL_UV_MANAGERS,  /* weak: manager -> proxy */
-  RSCL_UV_CALLBACKS, /* weak: native callback -> proxy */
+  RSCL_UV_NATIVES,   /* weak: native object of somebody else -> proxy */
   RSCL_UV_MODULE,    /* the module table, for its hooks */
   RSCL_UV_CLOSER,    /* closes the state before the finalizers of what its coroutines use have run */
   RSCL_UV_COUNT = RSCL_UV_CLOSER

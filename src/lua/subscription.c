@@ -7,18 +7,21 @@
 #include "fiber.h"
 #include "handler.h"
 #include "manager_proxy.h"
+#include "utf16.h"
 
 struct rscl_subscription {
   rsci_refs refs;    /* the object's, the sink's, the delivery's, and one while a handler runs */
   rscl_state *state; /* held */
   rscl_subscription *next, *previous; /* of those with a delivery */
   rsci_stream *stream;                /* held */
-  const rsca_manager *manager;        /* finds the proxy; never dereferenced */
+  const void *owner;                  /* finds the proxy; never dereferenced */
   uint64_t id;
   rscl_slot slot;          /* of the handler; 0: an iterator takes */
   rsci_response *response; /* taken, but not given to the handler yet */
   rsci_taken taken;        /* what that is */
   HRESULT status;
+  IPmCustomActions2 *foreign; /* whose action it is, if not one of our managers'; borrowed from the proxy */
+  rscl_slot anchor;           /* of that proxy, in the strong table, while there is a delivery */
   bool delivering; /* has a delivery: the final has not been given */
   bool busy;       /* a handler runs */
   bool pumping;
@@ -50,28 +53,26 @@ rscl_slot rscl_hang(lua_State *L, rscl_state *state, int hanging, int proxy, voi
   return rscl_slots_put(L, hanging, &state->hanging, owner);
 }
 
-/* Pushes the table that holds what hangs on the manager's proxy, or what did; NULL-safe. [-0, +1, -] */
-static bool push_hanging_of(lua_State *L, int box, const rsca_manager *manager) {
-  lua_getiuservalue(L, box, RSCL_UV_MANAGERS);
-  if (lua_rawgetp(L, -1, manager) == LUA_TUSERDATA)
-    lua_getiuservalue(L, -1, 2);
-  else
-    lua_pushnil(L);
-  lua_replace(L, -3);
-  lua_pop(L, 1);
-  if (lua_istable(L, -1))
-    return true;
-  lua_pop(L, 1);
+/* Leaves the table of what hangs on the owner's proxy, or did, on top; the box, at `box`, was there. */
+static bool push_hanging_of(lua_State *L, int box, const void *owner) {
+  static const int caches[] = {RSCL_UV_MANAGERS, RSCL_UV_NATIVES};
+  for (size_t i = 0; i < sizeof caches / sizeof *caches; i++) {
+    lua_getiuservalue(L, box, caches[i]);
+    bool found = lua_rawgetp(L, -1, owner) == LUA_TUSERDATA && lua_getiuservalue(L, -1, 2) == LUA_TTABLE;
+    if (found)
+      return true;
+    lua_settop(L, box);
+  }
   lua_getiuservalue(L, box, RSCL_UV_ANCHORS);
-  lua_rawgetp(L, -1, manager);
-  lua_replace(L, -2);
+  lua_rawgetp(L, -1, owner);
   return lua_istable(L, -1);
 }
 
-void rscl_unhang(lua_State *L, rscl_state *state, const rsca_manager *manager, rscl_slot slot) {
+void rscl_unhang(lua_State *L, rscl_state *state, const void *owner, rscl_slot slot) {
+  luaL_checkstack(L, 6, NULL);
   (void)rscl_push_box(L);
   int box = lua_gettop(L);
-  if (push_hanging_of(L, box, manager)) {
+  if (push_hanging_of(L, box, owner)) {
     lua_pushnil(L);
     lua_rawseti(L, -2, (lua_Integer)slot);
   }
@@ -97,12 +98,13 @@ void rscl_keep_hanging(lua_State *L, int box, int proxy, const rsca_manager *man
 
 static const rsci_task_ops arrived_ops, pump_ops;
 
-static rscl_subscription *subscription_create(rscl_state *state, rsca_manager *manager) {
+/* `owner`: the manager, or the foreign object. */
+static rscl_subscription *subscription_create(rscl_state *state, const void *owner, size_t limit, size_t limit_bytes) {
   rscl_subscription *sub = calloc(1, sizeof *sub);
   if (!sub)
     return NULL;
   sub->stream =
-      rsci_stream_create(&state->engine, &arrived_ops, manager->config.stream_limit, manager->config.stream_bytes);
+      rsci_stream_create(&state->engine, &arrived_ops, limit, limit_bytes);
   if (!sub->stream) {
     free(sub);
     return NULL;
@@ -111,7 +113,7 @@ static rscl_subscription *subscription_create(rscl_state *state, rsca_manager *m
   rsci_refs_init(&sub->refs);
   rsci_engine_hold(&state->engine);
   sub->state = state;
-  sub->manager = manager;
+  sub->owner = owner;
   sub->task.ops = &pump_ops;
   return sub;
 }
@@ -137,6 +139,13 @@ static void begin_delivery(rscl_subscription *sub) {
   state->expected++;
 }
 
+static void clear_anchor(lua_State *L, rscl_subscription *sub) {
+  (void)rscl_push_box(L);
+  lua_getiuservalue(L, -1, RSCL_UV_SLOTS);
+  rscl_slots_clear(L, -1, &sub->state->slots, sub->anchor);
+  lua_pop(L, 2);
+}
+
 /* Nothing is delivered any more. The handler is let go where there is a Lua state to do it in. */
 static void end_delivery(rscl_subscription *sub, lua_State *L) {
   if (!sub->delivering)
@@ -153,8 +162,10 @@ static void end_delivery(rscl_subscription *sub, lua_State *L) {
     sub->next->previous = sub->previous;
   state->expected--;
   if (sub->slot && L)
-    rscl_unhang(L, state, sub->manager, sub->slot);
-  sub->slot = 0;
+    rscl_unhang(L, state, sub->owner, sub->slot);
+  if (sub->anchor && L)
+    clear_anchor(L, sub);
+  sub->slot = sub->anchor = 0;
   subscription_release(sub);
 }
 
@@ -300,9 +311,11 @@ static rsca_manager *find_manager(lua_State *L, const rsca_manager *key) {
 void rscl_subscription_handled(rscl_subscription *sub, HRESULT answer) {
   sub->busy = false;
   if (FAILED(answer) && sub->delivering) {
-    rsca_manager *manager = find_manager(sub->state->turn, sub->manager);
+    rsca_manager *manager = sub->foreign ? NULL : find_manager(sub->state->turn, sub->owner);
     if (manager)
       rsci_manager_refuse(manager, sub->id);
+    else if (sub->foreign)
+      rsci_stream_refuse(sub->stream); /* its next report hears of it */
     sub->closed = true; /* what had come already is not wanted either */
   }
   if (!sub->pumping && sub->delivering)
@@ -342,9 +355,9 @@ typedef struct subscription_object {
   rscl_subscription *subscription; /* NULL: finalized, or never started */
 } subscription_object;
 
-/* User value 1: its manager's proxy, for close. */
+/* User values: the proxy of its manager, for close; a foreign registration's name. */
 static subscription_object *push_object(lua_State *L, int proxy) {
-  subscription_object *object = lua_newuserdatauv(L, sizeof *object, 1);
+  subscription_object *object = lua_newuserdatauv(L, sizeof *object, 2);
   object->subscription = NULL;
   rscl_object_set_type(L, &rscl_subscription_type);
   lua_pushvalue(L, proxy);
@@ -359,17 +372,30 @@ static rscl_subscription *check_subscription(lua_State *L, int arg) {
   return object->subscription;
 }
 
+/* The name, in UTF-16, is the second user value. */
+static bool unregister_foreign(lua_State *L, rscl_subscription *sub, int index) {
+  lua_getiuservalue(L, index, 2);
+  PCWSTR name = lua_touserdata(L, -1);
+  HRESULT status = sub->foreign->lpVtbl->UnregisterCustomActionCallback(sub->foreign, name);
+  lua_pop(L, 1);
+  if (!sub->slot)
+    end_delivery(sub, L);
+  return SUCCEEDED(status);
+}
+
 /* Ends the registration; the final is still to come to a handler. True: it was open. */
 static bool close_subscription(lua_State *L, rscl_subscription *sub, int index) {
   if (sub->closed || !sub->delivering)
     return false;
   sub->closed = true;
+  if (sub->foreign)
+    return unregister_foreign(L, sub, index);
   lua_getiuservalue(L, index, 1);
   rsca_manager *manager = rscl_manager_test(L, -1);
   lua_pop(L, 1);
   bool open = manager && rsca_manager_unsubscribe(manager, sub->id) == S_OK;
   if (!sub->slot)
-    end_delivery(sub, NULL); /* an iterator: nobody asks for its final */
+    end_delivery(sub, L); /* an iterator: nobody asks for its final */
   return open;
 }
 
@@ -427,7 +453,8 @@ static HRESULT start(rscl_subscription *sub, rsca_manager *manager, rsci_session
 /* Starts one whose handler, if any, is at `handler`; after a failure it has no delivery. The object owns it. */
 static HRESULT start_for(lua_State *L, rscl_state *state, subscription_object *object, rsca_manager *manager,
                          rsci_session *session, int proxy, rscl_text name, rscl_text args, int handler) {
-  rscl_subscription *sub = object->subscription = subscription_create(state, manager);
+  rscl_subscription *sub = object->subscription =
+      subscription_create(state, manager, manager->config.stream_limit, manager->config.stream_bytes);
   if (!sub)
     return E_OUTOFMEMORY;
   if (handler) {
@@ -442,19 +469,9 @@ static HRESULT start_for(lua_State *L, rscl_state *state, subscription_object *o
   return status;
 }
 
-static void check_handler(lua_State *L, int arg) {
-  if (lua_isfunction(L, arg))
-    return;
-  if (!lua_istable(L, arg))
-    luaL_typeerror(L, arg, "handler (a function, or a table with ReportResult)");
-  bool has_method = lua_getfield(L, arg, "ReportResult") != LUA_TNIL;
-  lua_pop(L, 1);
-  luaL_argcheck(L, has_method, arg, "handler table without a ReportResult method");
-}
-
 int rscl_subscribe(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, rscl_text name, rscl_text args,
                    int handler) {
-  check_handler(L, handler);
+  rscl_check_handler(L, handler);
   subscription_object *object = push_object(L, proxy);
   HRESULT status = start_for(L, state, object, manager, NULL, proxy, name, args, handler);
   return FAILED(status) ? rscl_refused(L, status, name.data) : 1;
@@ -462,9 +479,130 @@ int rscl_subscribe(lua_State *L, rscl_state *state, rsca_manager *manager, int p
 
 HRESULT rscl_register_callback(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, rscl_text name,
                                rscl_text args, int handler) {
-  check_handler(L, handler);
+  rscl_check_handler(L, handler);
   subscription_object *object = push_object(L, proxy);
   return start_for(L, state, object, manager, &manager->default_session, proxy, name, args, handler);
+}
+
+/* ---- Registrations with a manager that somebody else implemented ---- */
+
+/* What such a manager is given: puts what it reports into the stream, from whatever thread. */
+typedef struct foreign_callback {
+  ICustomAction2ResultCallback iface;
+  rsci_refs refs;
+  rsci_stream *stream; /* held */
+  atomic_bool finished;
+} foreign_callback;
+
+static ULONG foreign_AddRef(ICustomAction2ResultCallback *iface) {
+  return rsci_refs_add(&((foreign_callback *)iface)->refs);
+}
+
+/* Once. */
+static void finish_foreign(foreign_callback *self, HRESULT status, const void *bytes, size_t size) {
+  if (!atomic_exchange(&self->finished, true))
+    rsci_stream_finish(self->stream, status, bytes, size);
+}
+
+static ULONG foreign_Release(ICustomAction2ResultCallback *iface) {
+  foreign_callback *self = (foreign_callback *)iface;
+  uint32_t count = rsci_refs_drop(&self->refs);
+  if (count == 0) {
+    static const char text[] = "the manager let go of the registration without a final report";
+    finish_foreign(self, RPC_E_DISCONNECTED, text, sizeof text - 1);
+    rsci_stream_release(self->stream);
+    free(self);
+  }
+  return count;
+}
+
+static HRESULT report_foreign(foreign_callback *self, HRESULT status, bool final, const void *bytes, size_t size) {
+  if (!bytes && size > 0)
+    return E_INVALIDARG;
+  if (atomic_load(&self->finished))
+    return RSCA_E_CANCELLED; /* late: dropped */
+  if (final) {
+    finish_foreign(self, status, bytes, size);
+    return S_OK;
+  }
+  HRESULT put = rsci_stream_put(self->stream, bytes, size, false);
+  if (put == RSCA_E_CANCELLED)
+    finish_foreign(self, put, rsci_refused, strlen(rsci_refused));
+  if (put == RSCA_E_BUSY) {
+    static const char text[] = "the script lags too far behind the responses";
+    finish_foreign(self, RSCA_E_BUSY, text, sizeof text - 1);
+  }
+  return put;
+}
+
+#if RSCA_SDK_REPORTRESULT
+static HRESULT foreign_ReportResult(ICustomAction2ResultCallback *iface, HRESULT hrStatus, BOOL fFinalResponse,
+                                    PBYTE pbResponse, DWORD cbResponse) {
+  return report_foreign((foreign_callback *)iface, hrStatus, fFinalResponse != 0, pbResponse, cbResponse);
+}
+#else
+static HRESULT foreign_ReportResult(ICustomAction2ResultCallback *iface, HRESULT hrStatus, PBYTE pbResponse,
+                                    DWORD cbResponse) {
+  return report_foreign((foreign_callback *)iface, hrStatus, hrStatus != S_OK, pbResponse, cbResponse);
+}
+#endif
+
+static const ICustomAction2ResultCallbackVtbl foreign_vtbl = {foreign_AddRef, foreign_Release, foreign_ReportResult};
+
+enum { FOREIGN_LIMIT = 4096, FOREIGN_LIMIT_BYTES = 16 << 20 }; /* it can't be made to wait: more room than ours has */
+
+/* Registers; `handler` 0: for an iterator. The object, on top, owns the subscription. [-0, +0, m] */
+static HRESULT start_foreign(lua_State *L, rscl_state *state, subscription_object *object, IPmCustomActions2 *actions,
+                             int proxy, rscl_text name, rscl_text args, int handler) {
+  int index = lua_gettop(L);
+  luaL_checkstack(L, 6, NULL);
+  PCWSTR name16 = rscl_push_utf16(L, name);
+  lua_pushvalue(L, -1);
+  lua_setiuservalue(L, index, 2);
+  PCWSTR args16 = rscl_push_utf16(L, args);
+  rscl_subscription *sub = object->subscription =
+      subscription_create(state, actions, FOREIGN_LIMIT, FOREIGN_LIMIT_BYTES);
+  if (!sub)
+    return E_OUTOFMEMORY;
+  sub->foreign = actions;
+  lua_getiuservalue(L, RSCL_BOX, RSCL_UV_HANGING);
+  lua_getiuservalue(L, RSCL_BOX, RSCL_UV_SLOTS);
+  if (handler) {
+    lua_pushvalue(L, handler);
+    sub->slot = rscl_hang(L, state, -3, proxy, NULL);
+  }
+  rscl_slots_reserve(L, -1, &state->slots);
+  foreign_callback *callback = malloc(sizeof *callback);
+  if (!callback)
+    return E_OUTOFMEMORY;
+  *callback = (foreign_callback){.iface = {&foreign_vtbl}, .stream = sub->stream};
+  rsci_refs_init(&callback->refs);
+  atomic_init(&callback->finished, false);
+  rsci_stream_hold(sub->stream);
+  lua_pushvalue(L, proxy);
+  sub->anchor = rscl_slots_put(L, -2, &state->slots, NULL);
+  begin_delivery(sub);
+  HRESULT status = actions->lpVtbl->RegisterCustomActionCallback(actions, name16, args16, &callback->iface);
+  if (FAILED(status)) {
+    atomic_store(&callback->finished, true);
+    end_delivery(sub, L);
+  }
+  (void)foreign_Release(&callback->iface);
+  lua_settop(L, index);
+  return status;
+}
+
+int rscl_subscribe_foreign(lua_State *L, rscl_state *state, IPmCustomActions2 *actions, int proxy, rscl_text name,
+                           rscl_text args, int handler) {
+  subscription_object *object = push_object(L, proxy);
+  HRESULT status = start_foreign(L, state, object, actions, proxy, name, args, handler);
+  return FAILED(status) ? rscl_refused(L, status, name.data) : 1;
+}
+
+HRESULT rscl_register_foreign(lua_State *L, rscl_state *state, IPmCustomActions2 *actions, int proxy, rscl_text name,
+                              rscl_text args, int handler) {
+  subscription_object *object = push_object(L, proxy);
+  return start_foreign(L, state, object, actions, proxy, name, args, handler);
 }
 
 /* ---- Iterating ---- */
@@ -512,7 +650,7 @@ static int next_response(lua_State *L) {
     sub->response = NULL;
     sub->taken = RSCI_TAKEN_NOTHING;
     if (final)
-      end_delivery(sub, NULL);
+      end_delivery(sub, L);
     if (failed)
       return lua_error(L);
     return final ? 0 : 1;
@@ -520,23 +658,32 @@ static int next_response(lua_State *L) {
   return 0;
 }
 
-int rscl_responses(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, rscl_text name, rscl_text args) {
-  subscription_object *object = push_object(L, proxy);
-  HRESULT status = start_for(L, state, object, manager, NULL, proxy, name, args, 0);
+/* What a generic for needs: the iterator, nil, nil, and the subscription, on top, to be closed when the loop is left. */
+static int push_iterator(lua_State *L, HRESULT status, rscl_text name) {
   if (FAILED(status)) {
     (void)rscl_refused(L, status, name.data);
     return lua_error(L);
   }
-  /* iterator, nil, nil, and the subscription to be closed when the loop is left */
   int subscription = lua_gettop(L);
   lua_pushvalue(L, RSCL_BOX);
   lua_pushvalue(L, subscription);
   lua_pushlstring(L, name.data, name.size);
   lua_pushcclosure(L, next_response, 3);
-  lua_insert(L, subscription);
   lua_pushnil(L);
-  lua_insert(L, subscription + 1);
   lua_pushnil(L);
-  lua_insert(L, subscription + 2);
+  lua_pushvalue(L, subscription);
   return 4;
+}
+
+int rscl_responses(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, rscl_text name, rscl_text args) {
+  subscription_object *object = push_object(L, proxy);
+  HRESULT status = start_for(L, state, object, manager, NULL, proxy, name, args, 0);
+  return push_iterator(L, status, name);
+}
+
+int rscl_responses_foreign(lua_State *L, rscl_state *state, IPmCustomActions2 *actions, int proxy, rscl_text name,
+                           rscl_text args) {
+  subscription_object *object = push_object(L, proxy);
+  HRESULT status = start_foreign(L, state, object, actions, proxy, name, args, 0);
+  return push_iterator(L, status, name);
 }

@@ -29,6 +29,14 @@ int rscl_responses(lua_State *L, rscl_state *state, rsca_manager *manager, int p
 HRESULT rscl_register_callback(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, rscl_text name,
                                rscl_text args, int handler);
 
+/* The same with a manager that somebody else implemented; `proxy`: index of its. */
+int rscl_subscribe_foreign(lua_State *L, rscl_state *state, IPmCustomActions2 *actions, int proxy, rscl_text name,
+                           rscl_text args, int handler);
+int rscl_responses_foreign(lua_State *L, rscl_state *state, IPmCustomActions2 *actions, int proxy, rscl_text name,
+                           rscl_text args);
+HRESULT rscl_register_foreign(lua_State *L, rscl_state *state, IPmCustomActions2 *actions, int proxy, rscl_text name,
+                              rscl_text args, int handler);
+
 /* The handler that was given a response has ended; the fiber's reference goes with it. */
 void rscl_subscription_handled(rscl_subscription *subscription, HRESULT answer);
 
@@ -47,7 +55,7 @@ extern const rscl_type rscl_subscription_type;
 rscl_slot rscl_hang(lua_State *L, rscl_state *state, int hanging, int proxy, void *owner);
 
 /* Never fails. [-0, +0, -] */
-void rscl_unhang(lua_State *L, rscl_state *state, const rsca_manager *manager, rscl_slot slot);
+void rscl_unhang(lua_State *L, rscl_state *state, const void *owner, rscl_slot slot);
 
 /* The proxy goes: what is still hanging on it stays for those who will close it. [-0, +0, -] */
 void rscl_keep_hanging(lua_State *L, int box, int proxy, const rsca_manager *manager);

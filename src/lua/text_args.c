@@ -42,6 +42,18 @@ rscl_text rscl_check_args(lua_State *L, int arg) {
   return args;
 }
 
+HRESULT rscl_check_documented(lua_State *L, rscl_text *name, rscl_text *args) {
+  *name = *args = (rscl_text){"", 0};
+  if (!lua_isnoneornil(L, 2))
+    name->data = luaL_checklstring(L, 2, &name->size);
+  if (!lua_isnoneornil(L, 3))
+    args->data = luaL_checklstring(L, 3, &args->size);
+  if (name->size == 0 || lua_isnoneornil(L, 4))
+    return E_INVALIDARG;
+  HRESULT status = rscl_text_status(*name);
+  return FAILED(status) ? status : rscl_text_status(*args);
+}
+
 rscl_hex_text rscl_hex(HRESULT status) {
   rscl_hex_text hex;
   (void)snprintf(hex.digits, sizeof hex.digits, "%08X", (unsigned)status);

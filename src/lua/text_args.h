@@ -28,6 +28,10 @@ rscl_text rscl_check_args(lua_State *L, int arg);
  * RSCA_E_NO_UNICODE_TRANSLATION. */
 HRESULT rscl_text_status(rscl_text text);
 
+/* Name, arguments and callback of a documented method, from index 2 on: S_OK where they can be passed on. Raises for
+ * wrong types of the texts only. [-0, +0, v] */
+HRESULT rscl_check_documented(lua_State *L, rscl_text *name, rscl_text *args);
+
 /* Eight hexadecimal digits. */
 typedef struct rscl_hex_text {
   char digits[9];

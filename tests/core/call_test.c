@@ -97,6 +97,30 @@ static void test_call_ids_are_never_given_twice(void **state) {
     assert_int_equal(atomic_load(&all[i].reports), 1);
 }
 
+static void start_pending(outcome *into, uint64_t *id);
+
+/* However many calls come and go while it waits, a call keeps its number to itself. */
+static void test_call_that_waits_keeps_its_id_while_many_others_end(void **state) {
+  (void)state;
+  uint64_t id, later = 0;
+  start_pending(&heard, &id);
+  rsca_call *waiting = action.call;
+  action.status = S_OK;
+  for (unsigned i = 0; i < 500; i++) {
+    outcome other = {.status = S_OK};
+    assert_int_equal(submit(manager, "act", "", &other, &later), S_OK);
+    assert_true(later > id);
+    step_all(manager);
+    assert_true(ended_with(&other, S_OK, NULL, 0));
+  }
+  assert_int_equal(rsca_manager_cancel(manager, later, 0), RSCA_E_NOT_FOUND);
+  assert_int_equal(rsca_manager_cancel(manager, id, 0), S_OK);
+  step_all(manager);
+  assert_true(ended_saying_why(&heard, RSCA_E_CANCELLED));
+  assert_int_equal(rsca_call_finish(waiting, S_OK, NULL, 0), S_OK);
+  step_all(manager);
+}
+
 /* ---- "The action returned": S_OK, or the success status it chose; its response ---- */
 
 static void test_call_returned_ends_with_s_ok_and_the_response(void **state) {
@@ -614,6 +638,7 @@ int main(void) {
       TEST(test_action_without_arguments_is_given_the_empty_string),
       TEST(test_action_is_given_arguments_of_any_size),
       TEST(test_call_ids_are_never_given_twice),
+      TEST(test_call_that_waits_keeps_its_id_while_many_others_end),
       TEST(test_call_returned_ends_with_s_ok_and_the_response),
       TEST(test_call_ends_with_the_success_status_the_action_chose),
       TEST(test_call_with_an_empty_response_ends_with_null_and_0),

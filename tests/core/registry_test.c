@@ -136,6 +136,31 @@ static void test_registry_names_are_compared_whole(void **state) {
   empty(&registry);
 }
 
+/* Two names with one hash: forged, as finding such a pair takes too long. */
+static void test_registry_names_of_equal_hash_are_told_apart(void **state) {
+  (void)state;
+  static const char *const names[] = {"xyzzy", "xy", "xyw"};
+  rsci_registry registry = {0};
+  rsci_action *wanted = made("xyz");
+  assert_true(rsci_registry_reserve(&registry));
+  for (size_t i = 0; i < 3; i++) {
+    rsci_action *other = made(names[i]);
+    other->hash = wanted->hash;
+    rsci_registry_put(&registry, other);
+  }
+  assert_null(found(&registry, "xyz"));
+  assert_null(rsci_registry_take(&registry, "xyz", 3));
+  rsci_registry_put(&registry, wanted);
+  rsci_action *last = made("xyv");
+  last->hash = wanted->hash;
+  rsci_registry_put(&registry, last);
+  assert_ptr_equal(found(&registry, "xyz"), wanted);
+  assert_ptr_equal(rsci_registry_take(&registry, "xyz", 3), wanted);
+  assert_null(found(&registry, "xyz"));
+  rsci_action_free(wanted);
+  empty(&registry);
+}
+
 static void test_registry_taken_is_gone_and_the_others_stay(void **state) {
   (void)state;
   rsci_registry registry = {0};
@@ -163,6 +188,7 @@ static void test_registry_many_are_found_while_it_grows_and_shrinks(void **state
     snprintf(name, sizeof name, "action.%zu", i);
     actions[i] = added(&registry, name);
     assert_int_equal(registry.count, i + 1);
+    assert_true(registry.bucket_count >= registry.count);
     /* one that was there before the last growth, and the last */
     assert_ptr_equal(found(&registry, actions[i / 2]->name), actions[i / 2]);
     assert_ptr_equal(found(&registry, name), actions[i]);
@@ -214,6 +240,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_action_free_does_not_tell_the_engine_forget_does, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_registry_empty_finds_and_takes_nothing, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_registry_names_are_compared_whole, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(test_registry_names_of_equal_hash_are_told_apart, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_registry_taken_is_gone_and_the_others_stay, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_registry_many_are_found_while_it_grows_and_shrinks, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_registry_copy_and_take_all_name_each_once, set_up, tear_down),

@@ -20,6 +20,8 @@
 
 static void (*before_eventfd)(void), (*before_write)(void), (*before_poll)(void);
 
+static atomic_uint system_calls; /* eventfd and write */
+
 /* Each hook is called once. */
 static void call_hook(void (**hook)(void)) {
   void (*once)(void) = *hook;
@@ -36,11 +38,13 @@ int __real_poll(struct pollfd *watched, nfds_t count, int timeout_ms);
 int __wrap_poll(struct pollfd *watched, nfds_t count, int timeout_ms);
 
 int __wrap_eventfd(unsigned count, int flags) {
+  atomic_fetch_add(&system_calls, 1);
   call_hook(&before_eventfd);
   return __real_eventfd(count, flags);
 }
 
 ssize_t __wrap_write(int fd, const void *bytes, size_t size) {
+  atomic_fetch_add(&system_calls, 1);
   call_hook(&before_write);
   return __real_write(fd, bytes, size);
 }
@@ -644,6 +648,36 @@ static void test_fd_is_minus_one_where_none_can_be_had(void **state) {
   assert_true(is_readable(rsci_runner_fd(runner))); /* now there is one */
 }
 
+/* "Who never watches it never pays a system call"; who did wait pays no more afterwards. */
+static void test_post_that_nobody_watches_makes_no_system_call(void **state) {
+  (void)state;
+  atomic_store(&system_calls, 0);
+  post(&red, 1);
+  step(0);
+  post_here(&red, 1);
+  step(0);
+  assert_int_equal(atomic_load(&system_calls), 0);
+  assert_true(rsci_runner_wait(runner, 1));
+  atomic_store(&system_calls, 0);
+  post(&red, 1);
+  assert_true(rsci_runner_wait(runner, UINT64_MAX)); /* something is there: it does not sleep */
+  step(0);
+  post(&red, 1);
+  step(0);
+  assert_int_equal(atomic_load(&system_calls), 0);
+}
+
+/* A host that is slow pays once for many posts. */
+static void test_posts_between_two_steps_write_once(void **state) {
+  (void)state;
+  (void)rsci_runner_fd(runner);
+  atomic_store(&system_calls, 0);
+  for (int i = 1; i < JOBS; i++)
+    post(&red, i);
+  assert_int_equal(atomic_load(&system_calls), 1);
+  step(0);
+}
+
 /* ---- Waiting ---- */
 
 static void test_wait_with_something_to_do_returns_at_once(void **state) {
@@ -848,6 +882,8 @@ int main(void) {
       TEST(test_fd_is_readable_when_something_is_posted_while_it_is_made),
       TEST(test_fd_is_not_readable_for_ever_when_a_step_overtakes_a_post),
       TEST(test_fd_is_minus_one_where_none_can_be_had),
+      TEST(test_post_that_nobody_watches_makes_no_system_call),
+      TEST(test_posts_between_two_steps_write_once),
       TEST(test_wait_with_something_to_do_returns_at_once),
       TEST(test_wait_is_woken_by_a_post_from_another_thread),
       TEST(test_wait_is_woken_by_a_post_between_its_look_and_its_sleep),

@@ -348,7 +348,7 @@ static void test_shutdown_false_inside_an_action_cuts_what_outlasts_the_drain_li
     int timeout_ms = rsca_manager_timeout_ms(manager);
     assert_true(timeout_ms >= 0 && timeout_ms <= 50);
     wait_as_host(manager);
-    (void)rsca_manager_step(manager, 0);
+    assert_int_equal(rsca_manager_step(manager, 0), S_OK); /* "rounded up, until a step has something to do" */
   }
   assert_cut(&pending);
   finish_late();
@@ -369,6 +369,31 @@ static void test_shutdown_true_during_a_drain_in_steps_ends_everything_at_once(v
   assert_cut(&pending);
   finish_late();
   assert_int_equal(rsca_manager_timeout_ms(manager), -1);
+}
+
+/* ... by a callback in one of those steps; of the drain nothing is left then ... */
+static void test_shutdown_true_inside_a_callback_during_a_drain_ends_everything(void **state) {
+  (void)state;
+  saying drain = {.immediate = false}, now = {.immediate = true};
+  assert_int_equal(submit(manager, "wait", "", &heard, NULL), S_OK);
+  assert_int_equal(rsca_manager_step(manager, 0), S_OK);
+  rsca_call *first = waiting.call;
+  heard.inside = say_in_callback;
+  heard.user = &now;
+  make_pending();
+  action.inside = say_in_action;
+  action.user = &drain;
+  outcome sayer = {.status = S_OK};
+  queue(&sayer);
+  step_all(manager);
+  assert_said(&drain);
+  assert_int_equal(rsca_call_finish(first, S_OK, NULL, 0), S_OK);
+  step_all(manager);
+  assert_said(&now);
+  assert_true(ended_with(&heard, S_OK, NULL, 0));
+  assert_cut(&pending);
+  assert_int_equal(rsca_manager_timeout_ms(manager), -1);
+  finish_late();
 }
 
 /* ... and said by a callback inside the Shutdown(FALSE) that drains. */
@@ -871,6 +896,7 @@ int main(void) {
       TEST(test_shutdown_false_inside_a_callback_lets_the_others_end),
       TEST(test_shutdown_false_inside_an_action_cuts_what_outlasts_the_drain_limit),
       TEST(test_shutdown_true_during_a_drain_in_steps_ends_everything_at_once),
+      TEST(test_shutdown_true_inside_a_callback_during_a_drain_ends_everything),
       TEST(test_shutdown_true_inside_a_drain_that_blocks_ends_it_at_once),
       TEST(test_shutdown_true_inside_a_callback_of_a_shutdown_is_s_false_and_does_not_nest),
       TEST(test_step_inside_a_callback_of_a_shutdown_is_possible_deadlock),

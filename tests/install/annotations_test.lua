@@ -8,7 +8,11 @@ local FILE = "lua/rsca/annotations/rsca.lua"
 -- Names that are nil until somebody sets them.
 local UNSET = { ["rsca.on_log"] = true }
 -- What the C half has no table of: it answers for these by itself.
-local COMPUTED = { ["rsca.request"] = { "id" }, ["rsca.ctx"] = { "id", "name", "args" } }
+local COMPUTED = {
+  ["rsca.request"] = { "id" },
+  ["rsca.subscription"] = { "id" },
+  ["rsca.ctx"] = { "id", "name", "args" },
+}
 
 -- ---- Reading the file: classes by name, each { fields = { NAME = text }, functions = { NAME = { ... } } } ----
 
@@ -112,9 +116,8 @@ local function set_of(list)
   return set
 end
 
--- Both directions at once.
-local function same_names(what, real, annotated)
-  local wrong = {}
+-- Both directions at once; what is wrong is added to the list.
+local function compare(wrong, what, real, annotated)
   for name in pairs(real) do
     if not annotated[name] then
       wrong[#wrong + 1] = ("%s: %s is there, but not annotated"):format(what, name)
@@ -125,8 +128,17 @@ local function same_names(what, real, annotated)
       wrong[#wrong + 1] = ("%s: %s is annotated, but not there"):format(what, name)
     end
   end
+end
+
+local function none(wrong)
   table.sort(wrong)
   T.equal(table.concat(wrong, "\n"), "")
+end
+
+local function same_names(what, real, annotated)
+  local wrong = {}
+  compare(wrong, what, real, annotated)
+  none(wrong)
 end
 
 -- ---- The tests ----
@@ -164,7 +176,7 @@ T.test("the hook that is nil at first is one", function()
 end)
 
 T.test("every type of object has a class, with its methods and fields", function()
-  local types = find_types()
+  local types, wrong = find_types(), {}
   for _, name in ipairs { "rsca.manager", "rsca.request", "rsca.ctx", "rsca.callback", "rsca.error" } do
     T.truthy(types[name], name .. " is in the registry")
   end
@@ -172,27 +184,32 @@ T.test("every type of object has a class, with its methods and fields", function
     local methods = methods_of(metatable)
     local class = classes[name]
     if class then
-      same_names(name .. ", methods", keys(methods or {}), class.functions)
+      compare(wrong, name .. ", methods", keys(methods or {}), class.functions)
       if name ~= "rsca.error" then
-        same_names(name .. ", fields", set_of(COMPUTED[name] or {}), class.fields)
+        compare(wrong, name .. ", fields", set_of(COMPUTED[name] or {}), class.fields)
       end
-    else
-      T.truthy(not methods or not next(methods), name .. " has methods and no class")
+    elseif methods and next(methods) then
+      wrong[#wrong + 1] = name .. " is a type of object, but not annotated"
     end
   end
   for name, class in pairs(classes) do
-    T.truthy(not next(class.functions) or name == "rsca" or types[name], name .. " is a class of nothing")
+    if next(class.functions) and name ~= "rsca" and not types[name] then
+      wrong[#wrong + 1] = name .. " is annotated, but no type of object"
+    end
   end
+  none(wrong)
 end)
 
 T.test("the fields that objects compute are there", function()
   local seen
   rsca.register("look", function(_, ctx)
-    seen = { id = ctx.id, name = ctx.name, args = ctx.args }
+    seen = seen or { id = ctx.id, name = ctx.name, args = ctx.args }
   end)
   local request = assert(rsca.run("look", "at this"))
-  T.truthy(request.id)
+  T.equal(math.type(request.id), "integer")
+  T.equal(math.type(assert(rsca.subscribe("look", "", function() end)).id), "integer")
   assert(request:await())
+  T.equal(seen.args, "at this")
   same_names("rsca.ctx", keys(seen), set_of(COMPUTED["rsca.ctx"]))
   rsca.unregister("look")
 end)

@@ -159,12 +159,16 @@ case("a handler that raised before the end has been heard of, one that did not r
 
 -- ---- An error ends the script ----
 
-case("error in the main chunk with calls in flight", [[
-  rsca.run("holds", "waiting", never)
-  rsca.step()
-  rsca.run("holds", "queued", never)
-  error(setmetatable({}, { __tostring = function() return "the script failed" end }))
-]], arg[-1] .. ": the script failed\nclosed waiting\n", "exit 1")
+T.test("error in the main chunk with calls in flight", function()
+  local got, ending = run([[
+    rsca.run("holds", "waiting", never)
+    rsca.step()
+    rsca.run("holds", "queued", never)
+    error(setmetatable({}, { __tostring = function() return "the script failed" end }))
+  ]])
+  T.equal(ending, "exit 1", got)
+  T.match(got, "^[^\n]*: the script failed\nclosed waiting\n$")
+end)
 
 case("error in the main chunk inside a coroutine that waits", [[
   rsca.run("holds", "waiting", never)

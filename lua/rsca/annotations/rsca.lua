@@ -53,6 +53,11 @@ local rsca = {}
 ---@class rsca.handler_object
 ---@field ReportResult fun(self: table, status: integer, response: string, final: boolean): integer?
 
+---Who hears the responses of a subscription, see rsca.subscribe.
+---@alias rsca.stream_handler
+---| fun(status: integer, response: string, final: boolean): integer?
+---| rsca.handler_object
+
 ---@class (exact) rsca.register_options
 ---@field help? string one line for people, in UTF-8
 ---@field replace? boolean also take the place of an action that another file registered
@@ -103,6 +108,29 @@ function rsca.call(name, args) end
 ---@return rsca.error? err
 ---@overload fun(name: string, args?: string|number): rsca.request?, rsca.error?
 function rsca.run(name, args, callback) end
+
+---Starts an action whose responses come one by one: every ctx:report, and what it returns if that is not empty, is one.
+---The handler hears them in order, never two at a time, with S_OK and final false; then, with final true, the end once:
+---S_FALSE, or a failure with its message. A failure status that it returns ends the subscription with ERROR_CANCELLED.
+---Returns at once; the handler is never called from inside this. The handler goes with its manager.
+---Raises if a function stands where the arguments belong.
+---@param name string
+---@param args string|number? passed as text, UTF-8 without a NUL byte; nil: ""
+---@param handler rsca.stream_handler
+---@return rsca.subscription? subscription nil: refused, the handler will not be called
+---@return rsca.error? err
+function rsca.subscribe(name, args, handler) end
+
+---The same for a loop: `for response in rsca.responses(name, args) do`. The iterator waits for the next response and
+---raises where waiting is not possible. It raises an rsca.error when the action fails, and responses itself does when it
+---is refused. Leaving the loop ends the subscription.
+---@param name string
+---@param args? string|number passed as text, UTF-8 without a NUL byte; otherwise ""
+---@return fun(): string? next any bytes; nil: that was all
+---@return nil
+---@return nil
+---@return rsca.subscription subscription closed by the generic for
+function rsca.responses(name, args) end
 
 ---Asks a call to end. One that waits, or has not begun, ends with ERROR_CANCELLED; one that is computing is not
 ---interrupted, but can ask ctx:cancelled(). Does not block.
@@ -232,6 +260,23 @@ function manager:call(name, args) end
 ---@overload fun(self: rsca.manager, name: string, args?: string|number): rsca.request?, rsca.error?
 function manager:run(name, args, callback) end
 
+---As rsca.subscribe, on this manager.
+---@param name string
+---@param args string|number? passed as text, UTF-8 without a NUL byte; nil: ""
+---@param handler rsca.stream_handler
+---@return rsca.subscription? subscription nil: refused, the handler will not be called
+---@return rsca.error? err
+function manager:subscribe(name, args, handler) end
+
+---As rsca.responses, on this manager: the iterator waits, and raises what goes wrong.
+---@param name string
+---@param args? string|number passed as text, UTF-8 without a NUL byte; otherwise ""
+---@return fun(): string? next any bytes; nil: that was all
+---@return nil
+---@return nil
+---@return rsca.subscription subscription closed by the generic for
+function manager:responses(name, args) end
+
 ---As rsca.cancel, for a call of this manager. Numbers of other managers mean nothing here.
 ---@param id integer number of the call, as m:run returned it
 ---@return true? asked nil: there is no such call any more, ERROR_NOT_FOUND
@@ -255,6 +300,20 @@ function manager:close() end
 ---@param callback rsca.handler? nil is E_INVALIDARG
 ---@return integer status S_OK: queued, and the callback is told exactly once; any other: refused, and it is not
 function manager:RunCustomAction(name, args, callback) end
+
+---The documented way to subscribe, one registration per name: answers with a status, never nil. Raises only for values
+---of a wrong type. Does not block; the callback is never called from inside this.
+---@param name string|number? a name that is nil or empty is E_INVALIDARG
+---@param args string|number? nil: ""
+---@param callback rsca.stream_handler? nil is E_INVALIDARG
+---@return integer status S_OK: queued; ERROR_ALREADY_EXISTS: the name is registered here; any other: refused as well
+function manager:RegisterCustomActionCallback(name, args, callback) end
+
+---Ends the registration that RegisterCustomActionCallback made. The callback still hears the end, S_FALSE, in a later
+---step; the name is free at once. Raises only for a value of a wrong type. Does not block.
+---@param name string|number? a name that is nil or empty is E_INVALIDARG
+---@return integer status S_OK: it is ending; ERROR_NOT_FOUND: there is no registration of that name
+function manager:UnregisterCustomActionCallback(name) end
 
 ---Takes one reference more, which Release, close or the collector gives back.
 ---@return integer count how many there are now, the host's included
@@ -281,6 +340,16 @@ function request:await(seconds) end
 ---@return rsca.error? err
 function request:cancel() end
 
+---Responses on their way, see rsca.subscribe. `local s <close> = ...` closes it at the end of the block. The handler is
+---called whether or not anybody keeps this object.
+---@class rsca.subscription
+---@field id integer number of its call
+local subscription = {}
+
+---Ends it: no response follows, but the handler still hears the end, S_FALSE, in a later step. Does not block.
+---@return boolean open whether it was open until now
+function subscription:close() end
+
 ---What an action is told about the call that it answers. When that has ended, all of it raises, but for id.
 ---@class rsca.ctx
 ---@field id integer number of the call, as its caller knows it
@@ -288,7 +357,8 @@ function request:cancel() end
 ---@field args string what the caller sent, as the action got it
 local ctx = {}
 
----Adds to the response; the caller hears all of it in one, at the end. Does not block.
+---Adds to the response: who runs the action hears all of it in one, at the end. To who subscribed it is one response,
+---sent now; where too many of these have not been taken yet, it waits until there is room.
 ---@param bytes string|number any bytes; a number as text
 ---@return true? added nil: the call was ended and nobody will hear, ERROR_CANCELLED; or E_OUTOFMEMORY
 ---@return rsca.error? err

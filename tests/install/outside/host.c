@@ -1,4 +1,4 @@
-/* A host of an installed rsca with Lua of its own: a manager of the core, an action of each half, and calls both ways. */
+/* A host of an installed rsca with a Lua of its own: a manager, an action of each half, and one calls the other. */
 #include <stdio.h>
 #include <stdlib.h>
 

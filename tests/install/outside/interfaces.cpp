@@ -9,8 +9,12 @@ namespace {
 
 class Result final : public ICustomActionResultCallback {
 public:
-  ULONG AddRef() override { return ++count; }
-  ULONG Release() override { return --count; }
+  ULONG AddRef() override {
+    return ++count;
+  }
+  ULONG Release() override {
+    return --count;
+  }
   HRESULT ReportResult(HRESULT hrStatus, PBYTE pbResponse, DWORD cbResponse) override {
     const std::string response(pbResponse, pbResponse + cbResponse);
     std::printf("interfaces 0x%08X %s\n", static_cast<unsigned>(hrStatus), response.c_str());

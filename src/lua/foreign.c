@@ -1,0 +1,131 @@
+#include "foreign.h"
+
+#include "callback.h"
+#include "error.h"
+#include "fiber.h"
+#include "handler.h"
+#include "native_proxy.h"
+#include "request.h"
+#include "subscription.h"
+#include "text_args.h"
+#include "utf16.h"
+
+/* ---- IPmCustomActions ---- */
+
+static int actions_call(lua_State *L) {
+  rscl_state *state = rscl_check_state(L);
+  rscl_target target = {.foreign = rscl_native_check(L, 1, &rscl_custom_actions_type)};
+  (void)rscl_check_name(L, 2);
+  rscl_text args = rscl_check_args(L, 3);
+  return rscl_request_call(L, state, target, 1, 2, args);
+}
+
+/* Runs with the callback at `index`: a native one goes through as it is; a handler is told once. [-0, +0, m] */
+static HRESULT run_with(lua_State *L, rscl_state *state, IPmCustomActions *actions, rscl_text name, rscl_text args,
+                        int index) {
+  luaL_checkstack(L, 4, NULL);
+  PCWSTR name16 = rscl_push_utf16(L, name), args16 = rscl_push_utf16(L, args);
+  ICustomActionResultCallback *native = rscl_callback_test(L, index);
+  if (native)
+    return actions->lpVtbl->RunCustomAction(actions, name16, args16, native);
+  ICustomActionResultCallback *callback = rscl_callback_for_call(L, state, index);
+  if (!callback)
+    return E_OUTOFMEMORY;
+  state->expected++; /* first: it may report before the call has returned */
+  HRESULT status = actions->lpVtbl->RunCustomAction(actions, name16, args16, callback);
+  if (FAILED(status)) {
+    state->expected--;
+    rscl_callback_disarm(callback);
+  }
+  (void)callback->lpVtbl->Release(callback);
+  return status;
+}
+
+static int actions_run(lua_State *L) {
+  rscl_state *state = rscl_check_state(L);
+  IPmCustomActions *actions = rscl_native_check(L, 1, &rscl_custom_actions_type);
+  rscl_text name = rscl_check_name(L, 2), args = rscl_check_args(L, 3);
+  if (lua_isnoneornil(L, 4))
+    return rscl_request_run(L, state, (rscl_target){.foreign = actions}, 1, name, args);
+  rscl_check_callback(L, 4);
+  HRESULT status = run_with(L, state, actions, name, args, 4);
+  if (FAILED(status))
+    return rscl_refused(L, status, name.data);
+  lua_pushboolean(L, 1); /* somebody else's calls have no number */
+  return 1;
+}
+
+static int actions_RunCustomAction(lua_State *L) {
+  rscl_state *state = rscl_check_state(L);
+  IPmCustomActions *actions = rscl_native_check(L, 1, &rscl_custom_actions_type);
+  rscl_text name, args;
+  HRESULT status = rscl_check_documented(L, &name, &args);
+  if (SUCCEEDED(status)) {
+    rscl_check_callback(L, 4);
+    status = run_with(L, state, actions, name, args, 4);
+  }
+  rscl_push_status(L, status);
+  return 1;
+}
+
+static const luaL_Reg actions_methods[] = {{"call", actions_call},
+                                           {"run", actions_run},
+                                           {"RunCustomAction", actions_RunCustomAction},
+                                           {"AddRef", rscl_native_AddRef},
+                                           {"Release", rscl_native_Release},
+                                           {"close", rscl_native_close},
+                                           {NULL, NULL}};
+const rscl_type rscl_custom_actions_type = {"rsca.custom_actions", rscl_native_meta, actions_methods, NULL};
+
+/* ---- IPmCustomActions2 ---- */
+
+static int actions2_subscribe(lua_State *L) {
+  rscl_state *state = rscl_check_state(L);
+  IPmCustomActions2 *actions = rscl_native_check(L, 1, &rscl_custom_actions2_type);
+  rscl_text name = rscl_check_name(L, 2), args = rscl_check_args(L, 3);
+  rscl_check_handler(L, 4);
+  return rscl_subscribe_foreign(L, state, actions, 1, name, args, 4);
+}
+
+static int actions2_responses(lua_State *L) {
+  rscl_state *state = rscl_check_state(L);
+  IPmCustomActions2 *actions = rscl_native_check(L, 1, &rscl_custom_actions2_type);
+  rscl_text name = rscl_check_name(L, 2), args = rscl_check_args(L, 3);
+  return rscl_responses_foreign(L, state, actions, 1, name, args);
+}
+
+static int actions2_RegisterCustomActionCallback(lua_State *L) {
+  rscl_state *state = rscl_check_state(L);
+  IPmCustomActions2 *actions = rscl_native_check(L, 1, &rscl_custom_actions2_type);
+  rscl_text name, args;
+  HRESULT status = rscl_check_documented(L, &name, &args);
+  if (SUCCEEDED(status)) {
+    rscl_check_handler(L, 4);
+    status = rscl_register_foreign(L, state, actions, 1, name, args, 4);
+  }
+  rscl_push_status(L, status);
+  return 1;
+}
+
+static int actions2_UnregisterCustomActionCallback(lua_State *L) {
+  IPmCustomActions2 *actions = rscl_native_check(L, 1, &rscl_custom_actions2_type);
+  rscl_text name = {"", 0};
+  if (!lua_isnoneornil(L, 2))
+    name.data = luaL_checklstring(L, 2, &name.size);
+  HRESULT status = name.size == 0 ? E_INVALIDARG : rscl_text_status(name);
+  if (SUCCEEDED(status))
+    status = actions->lpVtbl->UnregisterCustomActionCallback(actions, rscl_push_utf16(L, name));
+  rscl_push_status(L, status);
+  return 1;
+}
+
+static const luaL_Reg actions2_methods[] = {
+    {"subscribe", actions2_subscribe},
+    {"responses", actions2_responses},
+    {"RegisterCustomActionCallback", actions2_RegisterCustomActionCallback},
+    {"UnregisterCustomActionCallback", actions2_UnregisterCustomActionCallback},
+    {"AddRef", rscl_native_AddRef},
+    {"Release", rscl_native_Release},
+    {"close", rscl_native_close},
+    {NULL, NULL}};
+const rscl_type rscl_custom_actions2_type = {"rsca.custom_actions2", rscl_native_meta, actions2_methods, NULL};

@@ -1,0 +1,123 @@
+#include "native_proxy.h"
+
+#include "callback.h"
+#include "foreign.h"
+
+typedef struct native_proxy {
+  IWpfReferencedObject *object; /* one reference; NULL: released */
+  lua_Integer extra;            /* references the script took and has not given back */
+} native_proxy;
+
+/* The proxy at `arg`, of whichever of these types. */
+static native_proxy *check_any(lua_State *L, int arg) {
+  const rscl_type *const types[] = {&rscl_callback_type, &rscl_custom_actions_type, &rscl_custom_actions2_type};
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+    native_proxy *proxy = rscl_object_test(L, arg, types[i]);
+    if (proxy)
+      return proxy;
+  }
+  luaL_typeerror(L, arg, "native object of rsca");
+  return NULL;
+}
+
+static native_proxy *check_open(lua_State *L, native_proxy *proxy) {
+  if (!proxy->object)
+    luaL_error(L, "this native object has been released");
+  return proxy;
+}
+
+void *rscl_native_test(lua_State *L, int index, const rscl_type *type) {
+  native_proxy *proxy = rscl_object_test(L, index, type);
+  return proxy ? check_open(L, proxy)->object : NULL;
+}
+
+void *rscl_native_check(lua_State *L, int arg, const rscl_type *type) {
+  native_proxy *proxy = rscl_object_check(L, arg, type);
+  return check_open(L, proxy)->object;
+}
+
+void rscl_native_push(lua_State *L, int box, const rscl_type *type, IWpfReferencedObject *object) {
+  luaL_checkstack(L, 5, NULL);
+  box = lua_absindex(L, box);
+  /* Empty first: making it may run finalizers, which may make a proxy of the same object. What can fail comes before
+   * the reference is taken. */
+  native_proxy *proxy = lua_newuserdatauv(L, sizeof *proxy, 2); /* unused; what hangs on it */
+  *proxy = (native_proxy){NULL, 0};
+  rscl_object_set_type(L, type);
+  lua_getiuservalue(L, box, RSCL_UV_NATIVES);
+  lua_rawgetp(L, -1, object);
+  if (rscl_object_test(L, -1, type)) {
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+    return;
+  }
+  lua_pop(L, 1);
+  lua_pushvalue(L, -2);
+  lua_rawsetp(L, -2, object);
+  lua_pop(L, 1);
+  (void)object->lpVtbl->AddRef(object);
+  proxy->object = object;
+}
+
+/* Gives back everything. `evict`: it may still be in the cache. */
+static void release_all(lua_State *L, native_proxy *proxy, int index, bool evict) {
+  IWpfReferencedObject *object = proxy->object;
+  if (!object)
+    return;
+  if (evict && ((rscl_box *)lua_touserdata(L, RSCL_BOX))->state) {
+    lua_getiuservalue(L, RSCL_BOX, RSCL_UV_NATIVES);
+    lua_rawgetp(L, -1, object);
+    if (lua_rawequal(L, -1, index)) {
+      lua_pushnil(L);
+      lua_rawsetp(L, -3, object);
+    }
+    lua_pop(L, 2);
+  }
+  proxy->object = NULL;
+  for (lua_Integer i = proxy->extra; i >= 0; i--)
+    (void)object->lpVtbl->Release(object);
+}
+
+int rscl_native_close(lua_State *L) {
+  release_all(L, check_any(L, 1), 1, true);
+  return 0;
+}
+
+static int native_gc(lua_State *L) {
+  release_all(L, check_any(L, 1), 1, false);
+  return 0;
+}
+
+int rscl_native_AddRef(lua_State *L) {
+  native_proxy *proxy = check_open(L, check_any(L, 1));
+  proxy->extra++;
+  lua_pushinteger(L, (lua_Integer)proxy->object->lpVtbl->AddRef(proxy->object));
+  return 1;
+}
+
+int rscl_native_Release(lua_State *L) {
+  native_proxy *proxy = check_open(L, check_any(L, 1));
+  IWpfReferencedObject *object = proxy->object;
+  if (proxy->extra > 0) {
+    proxy->extra--;
+  } else {
+    /* The proxy's own: after this it is released. The count is asked for at the end, for it may be the last. */
+    (void)object->lpVtbl->AddRef(object);
+    release_all(L, proxy, 1, true);
+  }
+  lua_pushinteger(L, (lua_Integer)object->lpVtbl->Release(object));
+  return 1;
+}
+
+static int native_tostring(lua_State *L) {
+  native_proxy *proxy = check_any(L, 1);
+  (void)luaL_getmetafield(L, 1, "__name");
+  if (proxy->object)
+    lua_pushfstring(L, "%s: %p", lua_tostring(L, -1), (void *)proxy->object);
+  else
+    lua_pushfstring(L, "%s: released", lua_tostring(L, -1));
+  return 1;
+}
+
+const luaL_Reg rscl_native_meta[] = {
+    {"__gc", native_gc}, {"__close", rscl_native_close}, {"__tostring", native_tostring}, {NULL, NULL}};
