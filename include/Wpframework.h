@@ -395,16 +395,18 @@ struct IPmCustomActions2 {
  * GetCustomInterface: an interface beyond those, under a number that the manager's own header names.
  * (Page: IProtocolManager::GetCustomInterface Method.)
  *   InterfaceId                which one
- *   ppInterface and statuses   as for GetPmInterface
+ *   ppInterface and statuses   as for GetPmInterface; also
+ *   0x8007000E E_OUTOFMEMORY   it would have to be made, and there is no memory
  *
- * Shutdown: ends the manager's work; no call is accepted from then on. Callable more than once. Blocks until everything
- * that was accepted has been told its end and the manager's threads are gone, save those that never come back from
- * foreign code. On the thread that steps the manager it does the stepping itself. The page reserves it to the host that
- * owns the manager. (Page: IProtocolManager::Shutdown Method.)
+ * Shutdown: ends the manager's work; no call is accepted from then on. Callable more than once. On the thread that steps
+ * the manager it does the stepping itself: it blocks until everything that was accepted has been told its end, for as
+ * long as the drain limit. Everywhere else it does not block. The page reserves it to the host that owns the manager.
+ * (Page: IProtocolManager::Shutdown Method.)
  *   fImmediate    FALSE: registrations end, calls that are queued or running may finish within the drain limit; then,
  *                 and at once where it is TRUE, what is left ends with 0x800704C7
  *   S_OK          done
- *   S_FALSE       called from inside an action or a callback: returned at once, the rest follows by itself
+ *   S_FALSE       called from inside an action or a callback, or on a thread that does not step: returned at once, the
+ *                 rest follows in the next steps
  */
 #ifdef __cplusplus
 class RSCA_INTERFACE IProtocolManager : public IWpfReferencedObject {
@@ -440,10 +442,15 @@ struct IProtocolManager {
  *   S_OK                       *pfIdle says it
  *   0x80070057 E_INVALIDARG    pfIdle is NULL
  *
- * CheckHealth: asks for one ReportHealth. (Page: IPmHealthAndIdleMonitor::CheckHealth Method.)
+ * CheckHealth: asks for one ReportHealth. It is queued behind the calls that were accepted before; the callback is
+ * never called on the stack of this call. A manager that nobody steps does not answer: how long to wait is for the
+ * host to say. (Page: IPmHealthAndIdleMonitor::CheckHealth Method.)
  *   pIHealthStatusCallback     Held until it has been told, if accepted; else Borrowed
- *   S_OK                       the callback is told exactly once, perhaps before this returns and on this stack
+ *   S_OK                       queued: the callback is told exactly once
  *   0x80070057 E_INVALIDARG    refused: the callback is NULL
+ *   0x800700AA                 refused for now: as many wait to be told as calls may be queued
+ *   0x8007045B                 refused: shut down, or shutting down
+ *   0x8007000E E_OUTOFMEMORY   refused: out of memory
  */
 #ifdef __cplusplus
 class RSCA_INTERFACE IPmHealthAndIdleMonitor : public IWpfReferencedObject {
@@ -471,10 +478,13 @@ struct IPmHealthAndIdleMonitor {
  * Hears the answer to one CheckHealth. The host implements it.
  * Reference page: IHealthStatusCallback Interface.
  *
- * ReportHealth: called exactly once for each CheckHealth that was accepted, on any thread, with no lock held. Should
- * not block; in C++ it must not throw. (Page: IHealthStatusCallback::ReportHealth Method.)
- *   fHealthy    TRUE: the manager is well; FALSE: it needs attention
+ * ReportHealth: called exactly once for each CheckHealth that was accepted; afterwards the reference to the callback is
+ * released. (Page: IHealthStatusCallback::ReportHealth Method.)
+ *   fHealthy    TRUE: the manager is well: it is stepped, which this very report proves, and takes calls; FALSE: it was
+ *               shut down, is shutting down, or its last reference was given back
  *   returns     S_OK, or a failure, which changes nothing
+ * Called on the thread that steps the manager, or that shuts it down or gives back its last reference, with no lock
+ * held. May call any method of any interface. Should not block; in C++ it must not throw.
  */
 #ifdef __cplusplus
 class RSCA_INTERFACE IHealthStatusCallback : public IWpfReferencedObject {

@@ -53,9 +53,8 @@ RSCA_API const char *rsca_call_name(const rsca_call *call);
  * In a registration, on the thread that steps, a C callback is called before this returns. RSCA_E_BUSY: the consumer
  * lags and as much waits for it as may; nothing was taken, report again later.
  *
- * S_OK; E_INVALIDARG; E_OUTOFMEMORY (nothing was added); RSCA_E_CANCELLED: the call has been ended meanwhile, cancelled or
- * cut, and nobody will hear it.
- * Threads: one at a time per call.
+ * S_OK; E_INVALIDARG; E_OUTOFMEMORY (nothing was added); RSCA_E_CANCELLED: the call has been ended meanwhile, cancelled
+ * or cut, and nobody will hear it. Threads: one at a time per call.
  */
 RSCA_API HRESULT rsca_call_report(rsca_call *call, const void *bytes, size_t size);
 
@@ -67,9 +66,8 @@ RSCA_API bool rsca_call_cancelled(const rsca_call *call);
  * response as by rsca_call_report (NULL and 0: nothing more). The callback runs in a following step of the manager,
  * not here. It is owed even when the call has been cancelled or cut meanwhile: then the result is dropped.
  *
- * S_OK; E_OUTOFMEMORY, E_INVALIDARG (bytes NULL, size not 0): the call ends with that status. `status` E_PENDING counts as
- * E_FAIL.
- * Threads: any.
+ * S_OK; E_OUTOFMEMORY, E_INVALIDARG (bytes NULL, size not 0): the call ends with that status. `status` E_PENDING counts
+ * as E_FAIL. Threads: any.
  */
 RSCA_API HRESULT rsca_call_finish(rsca_call *call, HRESULT status, const void *bytes, size_t size);
 

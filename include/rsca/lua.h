@@ -59,8 +59,8 @@ RSCA_API HRESULT rsca_lua_push_manager(lua_State *L, rsca_manager *manager);
 RSCA_API HRESULT rsca_lua_to_manager(lua_State *L, int index, rsca_manager **out);
 
 /*
- * Pushes somebody's custom actions as a Lua object: always the same one in a state. Held by the object. One of rsca's own
- * managers, or its default session, comes out as that manager; anybody else's implementation as an object with the
+ * Pushes somebody's custom actions as a Lua object: always the same one in a state. Held by the object. One of rsca's
+ * own managers, or its default session, comes out as that manager; anybody else's implementation as an object with the
  * methods call, run and RunCustomAction, or subscribe, responses, RegisterCustomActionCallback and
  * UnregisterCustomActionCallback, and AddRef, Release and close.
  *

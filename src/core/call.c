@@ -105,8 +105,8 @@ static void give_back(rsci_calls *calls, rsca_call *call) {
 
 static const rsci_task_ops start_ops, cancel_ops, room_ops;
 
-rsca_call *rsci_calls_accept(rsci_calls *calls, rsci_action *action, const char *args, size_t args_size,
-                             char *big_args, const rsci_sink *sink) {
+rsca_call *rsci_calls_accept(rsci_calls *calls, rsci_action *action, const char *args, size_t args_size, char *big_args,
+                             const rsci_sink *sink) {
   if (!reserve_place(calls))
     return NULL;
   rsca_call *call = take_call(calls);
@@ -574,7 +574,7 @@ static HRESULT function_report(rsca_call *call, const void *bytes, size_t size) 
 }
 
 const rsci_sink_ops rsci_function_stream_sink = {function_nothing, function_nothing, function_report, NULL,
-                                                       function_ended};
+                                                 function_ended};
 
 static void callback_hold(void *object) {
   ICustomActionResultCallback *callback = object;
@@ -590,7 +590,8 @@ static void callback_ended(rsca_call *call) {
   ICustomActionResultCallback *callback = call->sink.object;
   rsci_call_leave(call);
   /* The interface takes bytes that are not const; it may look, not write. */
-  HRESULT answer = callback->lpVtbl->ReportResult(callback, call->status, (PBYTE)(uintptr_t)call->bytes, (DWORD)call->size);
+  HRESULT answer =
+      callback->lpVtbl->ReportResult(callback, call->status, (PBYTE)(uintptr_t)call->bytes, (DWORD)call->size);
   rsci_call_count_answer(call, answer);
   callback_release(callback);
   rsci_call_delivered(call);
@@ -615,7 +616,7 @@ static HRESULT callback2_call(rsca_call *call, HRESULT status, const void *bytes
 #if RSCA_SDK_REPORTRESULT
   HRESULT answer = callback->lpVtbl->ReportResult(callback, status, final, response, (DWORD)size);
 #else
-  (void)final; /* any status but S_OK says so */
+  (void) final; /* any status but S_OK says so */
   HRESULT answer = callback->lpVtbl->ReportResult(callback, status, response, (DWORD)size);
 #endif
   rsci_call_count_answer(call, answer);

@@ -33,8 +33,8 @@ typedef struct rsci_sink_ops {
    * posted. No lock held. */
   void (*hold)(void *object);
   void (*release)(void *object);
-  /* For registrations, else NULL: deliver one response. S_OK; RSCA_E_BUSY: there is no room now; RSCA_E_CANCELLED: nobody
-   * wants any more; E_OUTOFMEMORY. In a step of the engine's runner, no lock held. */
+  /* For registrations, else NULL: deliver one response. S_OK; RSCA_E_BUSY: there is no room now; RSCA_E_CANCELLED:
+   * nobody wants any more; E_OUTOFMEMORY. In a step of the engine's runner, no lock held. */
   HRESULT (*report)(rsca_call *call, const void *bytes, size_t size);
   /* After RSCA_E_BUSY: the stream that has no room. NULL where report never says so. */
   struct rsci_stream *(*stream)(rsca_call *call);
@@ -89,7 +89,7 @@ struct rsca_call {
   atomic_uint late_count; /* responses that were reported on other threads, and are not delivered yet */
   struct rsci_late *late; /* those that have come to the thread that steps; its own */
   bool forced;            /* what is delivered now is not held up by a lack of room */
-  HRESULT late_status; /* for the native engine: what it will end with */
+  HRESULT late_status;    /* for the native engine: what it will end with */
 
   /* Set by the ending. */
   HRESULT status;
@@ -104,9 +104,9 @@ struct rsci_calls {
   size_t mask;       /* table size - 1; only valid with a table */
   uint64_t last_id;
   size_t hanging; /* of the live ones, those whose sink hangs on a proxy */
-  size_t live;  /* accepted and not yet ended */
-  size_t kept;  /* calls handed out and not yet given back, and other keepers */
-  size_t bytes; /* arguments of live calls */
+  size_t live;    /* accepted and not yet ended */
+  size_t kept;    /* calls handed out and not yet given back, and other keepers */
+  size_t bytes;   /* arguments of live calls */
   uint64_t accepted, ended, failed_callbacks;
   rsca_call *free;
   _Atomic(const char *) cut; /* why no call starts any more; NULL: they do */
@@ -133,14 +133,14 @@ void rsci_calls_unkeep(rsci_calls *calls);
 /* Lock held. A call of `action`, queued but not posted yet; NULL: out of memory. `big_args` is the caller's malloc of
  * the arguments and their NUL where they are larger than RSCI_ARGS_KEPT, taken over on success. */
 #define RSCI_ARGS_KEPT ((size_t)1024)
-rsca_call *rsci_calls_accept(rsci_calls *calls, rsci_action *action, const char *args, size_t args_size,
-                             char *big_args, const rsci_sink *sink);
+rsca_call *rsci_calls_accept(rsci_calls *calls, rsci_action *action, const char *args, size_t args_size, char *big_args,
+                             const rsci_sink *sink);
 
 /* Lock held. The call with that id that has not ended, or NULL. */
 rsca_call *rsci_calls_find(const rsci_calls *calls, uint64_t id);
 
-/* Holds its sink and posts an accepted call to its engine. False: the engine has closed, and the call was taken back as if it never was;
- * its callback is not held any more and will not be called. No lock held. */
+/* Holds its sink and posts an accepted call to its engine. False: the engine has closed, and the call was taken back as
+ * if it never was; its callback is not held any more and will not be called. No lock held. */
 bool rsci_call_post(rsca_call *call);
 
 /* Lock held. Marks a call as one that should stop, for the reason `why` (constant), and holds it for what follows.

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "custom_actions.h"
+#include "protocol_manager.h"
 #include "text.h"
 
 static const char shutdown_text[] = "the manager was shut down";
@@ -34,6 +35,8 @@ HRESULT rsci_manager_create(rsci_runner *runner, const rsca_config *config, rsca
   rsci_refs_init(&manager->refs);
   manager->custom_actions.lpVtbl = &rsci_custom_actions_vtbl;
   manager->custom_actions2.lpVtbl = &rsci_custom_actions2_vtbl;
+  manager->protocol_manager.lpVtbl = &rsci_protocol_manager_vtbl;
+  manager->health_monitor.lpVtbl = &rsci_health_monitor_vtbl;
   if (config)
     manager->config = *config;
   if (manager->config.queue_limit == 0)
@@ -346,8 +349,8 @@ HRESULT rsca_manager_run(rsca_manager *manager, const char *name, const char *ar
   return start(manager, name, args, &sink, id);
 }
 
-HRESULT rsca_manager_subscribe(rsca_manager *manager, const char *name, const char *args, rsca_result_fn fn,
-                               void *user, uint64_t *id) {
+HRESULT rsca_manager_subscribe(rsca_manager *manager, const char *name, const char *args, rsca_result_fn fn, void *user,
+                               uint64_t *id) {
   const rsci_sink sink = {.ops = &rsci_function_stream_sink, .object = user, .fn = fn};
   return start(manager, name, args, &sink, id);
 }
@@ -491,6 +494,7 @@ static void cut(rsca_manager *manager) {
     else
       rsci_call_let_go(call); /* its cancel is on the way */
   }
+  rsci_health_tell(manager);
 }
 
 static void clear_drain_alarm(rsca_manager *manager) {
@@ -590,10 +594,18 @@ void rsci_manager_finalize(rsca_manager *manager) {
   manager->finalized = true;
 }
 
+/* Whether somebody is still to be told something. */
+static bool is_awaited(rsca_manager *manager) {
+  rsci_lock_take(&manager->lock);
+  bool awaited = manager->calls.live > 0 || manager->health.waiting > 0;
+  rsci_lock_leave(&manager->lock);
+  return awaited;
+}
+
 /* Steps until nothing is in flight, or the time is over: then cuts. */
 static void drain_here(rsca_manager *manager) {
   uint64_t due_ns = rsci_now_ns() + manager->config.drain_ms * RSCI_NS_PER_MS;
-  while (rsci_manager_live(manager) > 0) {
+  while (is_awaited(manager)) {
     uint64_t now_ns = rsci_now_ns();
     if (now_ns >= due_ns) {
       (void)cut_here(manager);
@@ -602,7 +614,7 @@ static void drain_here(rsca_manager *manager) {
     size_t ran;
     if (!rsci_runner_step(manager->runner, 0, &ran))
       break;
-    if (ran == 0 && rsci_manager_live(manager) > 0)
+    if (ran == 0 && is_awaited(manager))
       (void)rsci_runner_wait(manager->runner, due_ns - now_ns);
   }
 }
@@ -618,7 +630,7 @@ HRESULT rsca_manager_shutdown(rsca_manager *manager, bool immediate) {
     (void)cut_here(manager);
   else
     drain_here(manager);
-  HRESULT status = rsci_manager_live(manager) > 0 ? S_FALSE : S_OK;
+  HRESULT status = is_awaited(manager) ? S_FALSE : S_OK;
   leave(manager);
   return status;
 }

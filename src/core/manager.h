@@ -2,7 +2,7 @@
  * The manager, as the engines see it; the host's side is in rsca/manager.h.
  *
  * Provides: rsci_manager_*
- * Uses:     call, native
+ * Uses:     call, health, native
  * Threads:  as each says
  */
 #ifndef RSCI_MANAGER_H
@@ -11,6 +11,7 @@
 #include <rsca/manager.h>
 
 #include "call.h"
+#include "health.h"
 #include "native.h"
 #include "registry.h"
 #include "runner.h"
@@ -26,14 +27,17 @@ struct rsca_manager {
   rsci_refs refs;
   IPmCustomActions custom_actions;   /* its interfaces: they share the count */
   IPmCustomActions2 custom_actions2; /* of the default session */
-  rsca_config config;              /* no zeros left */
-  rsci_runner *runner;             /* held */
-  rsci_engine *native;             /* held */
+  IProtocolManager protocol_manager;
+  IPmHealthAndIdleMonitor health_monitor;
+  rsca_config config;  /* no zeros left */
+  rsci_runner *runner; /* held */
+  rsci_engine *native; /* held */
 
   rsci_lock lock; /* Protects what follows; nothing else is locked inside it */
   rsci_registry registry;
   rsci_calls calls;
   rsci_session default_session;
+  rsci_health health;
   enum { RSCI_OPEN, RSCI_DRAINING, RSCI_DOWN } state;
   bool shutdown_posted;
   bool finalized; /* by its last owner, see rsci_manager_finalize */

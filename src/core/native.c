@@ -53,7 +53,8 @@ static void native_destroy(rsci_engine *engine) {
   free(engine);
 }
 
-static const rsci_engine_ops native_ops = {native_turn, native_start, native_cancel, native_room, native_forget, native_destroy};
+static const rsci_engine_ops native_ops = {native_turn, native_start,  native_cancel,
+                                           native_room, native_forget, native_destroy};
 
 rsci_engine *rsci_native_create(rsci_runner *runner) {
   rsci_engine *engine = malloc(sizeof *engine);

@@ -15,10 +15,10 @@
 #include <stdint.h>
 
 typedef struct rsci_notifier {
-  _Atomic int fd;          /* -1 until asked for */
-  atomic_bool watched;     /* somebody outside has the descriptor, for good */
-  atomic_bool waiting;     /* our own wait is about to block, or blocks */
-  atomic_bool raised;      /* readable, or about to be */
+  _Atomic int fd;      /* -1 until asked for */
+  atomic_bool watched; /* somebody outside has the descriptor, for good */
+  atomic_bool waiting; /* our own wait is about to block, or blocks */
+  atomic_bool raised;  /* readable, or about to be */
 } rsci_notifier;
 
 void rsci_notifier_init(rsci_notifier *notifier);

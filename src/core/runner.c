@@ -134,8 +134,9 @@ bool rsci_runner_enter(rsci_runner *runner) {
 }
 
 void rsci_runner_leave(rsci_runner *runner) {
+  bool left = runner->ready.head != NULL; /* another thread may step as soon as this one says that it does not */
   atomic_store(&runner->stepping, false);
-  if (runner->ready.head)
+  if (left)
     rsci_notifier_raise(&runner->notifier);
   rsci_runner_release(runner);
 }

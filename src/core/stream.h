@@ -25,20 +25,20 @@ typedef struct rsci_response {
 typedef struct rsci_stream rsci_stream;
 
 struct rsci_stream {
-  rsci_refs refs;          /* the registration's, the consumer's, and one while `arrived` is posted */
-  rsci_engine *consumer;   /* held */
-  rsci_task arrived;       /* tells the consumer to take */
-  void *user;              /* the consumer's */
+  rsci_refs refs;        /* the registration's, the consumer's, and one while `arrived` is posted */
+  rsci_engine *consumer; /* held */
+  rsci_task arrived;     /* tells the consumer to take */
+  void *user;            /* the consumer's */
   size_t limit, limit_bytes;
 
   rsci_lock lock; /* Protects what follows; an engine's lock may be taken inside it */
   rsci_response *head, *tail;
   size_t count, bytes;
-  bool posted;     /* arrived is on its way */
-  bool abandoned;  /* nobody takes any more */
-  bool refused;    /* the consumer wants no more responses, only the final */
-  bool finished;   /* nothing comes any more but the final */
-  HRESULT status;  /* the final's */
+  bool posted;          /* arrived is on its way */
+  bool abandoned;       /* nobody takes any more */
+  bool refused;         /* the consumer wants no more responses, only the final */
+  bool finished;        /* nothing comes any more but the final */
+  HRESULT status;       /* the final's */
   rsci_response *final; /* its bytes; NULL: none */
   rsci_task *starved;   /* posted to starved_engine once there is room; NULL: nobody waits */
   rsci_engine *starved_engine;
@@ -52,8 +52,8 @@ rsci_stream *rsci_stream_create(rsci_engine *consumer, const rsci_task_ops *arri
 void rsci_stream_hold(rsci_stream *stream);
 void rsci_stream_release(rsci_stream *stream);
 
-/* Adds a response; copied. `force`: though it is full. S_OK; RSCA_E_BUSY: full; RSCA_E_CANCELLED: nobody takes any more;
- * E_OUTOFMEMORY. */
+/* Adds a response; copied. `force`: though it is full. S_OK; RSCA_E_BUSY: full; RSCA_E_CANCELLED: nobody takes any
+ * more; E_OUTOFMEMORY. */
 HRESULT rsci_stream_put(rsci_stream *stream, const void *bytes, size_t size, bool force);
 
 /* After RSCA_E_BUSY: posts `task` to `engine` once there is room, or nobody takes any more. False: there is room

@@ -14,7 +14,7 @@
 typedef struct lua_action {
   rsci_task task; /* forgetting it, on the state's thread */
   rscl_slot slot;
-  bool wants_context;           /* the function looks at a second argument */
+  bool wants_context;          /* the function looks at a second argument */
   const rsca_manager *manager; /* finds the proxy; never dereferenced */
 } lua_action;
 
@@ -208,12 +208,12 @@ rscl_outcome rscl_action_returned(lua_State *L, rsca_call *call, int first, int 
   if (type == LUA_TSTRING || type == LUA_TNUMBER)
     outcome.bytes = lua_tolstring(L, first, &outcome.size);
   else if (type != LUA_TNIL)
-    return wrong_result(L, call,
-                        lua_pushfstring(L, "a %s; a string, a number or nothing was expected", luaL_typename(L, first)));
+    return wrong_result(
+        L, call, lua_pushfstring(L, "a %s; a string, a number or nothing was expected", luaL_typename(L, first)));
   if (nresults > 1 && !lua_isnil(L, first + 1) && !rscl_to_status(L, first + 1, &outcome.status))
-    return wrong_result(L, call,
-                        lua_pushfstring(L, "a %s as its status; an integer of 32 bits was expected",
-                                        luaL_typename(L, first + 1)));
+    return wrong_result(
+        L, call,
+        lua_pushfstring(L, "a %s as its status; an integer of 32 bits was expected", luaL_typename(L, first + 1)));
   if (SUCCEEDED(outcome.status) && !call->sink.ops->report && call->report.size > 0) {
     /* What it reported comes first: a run hears it all in one. */
     HRESULT status = rsca_call_report(call, outcome.bytes, outcome.size);

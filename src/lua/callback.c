@@ -23,7 +23,8 @@ static int callback_ReportResult(lua_State *L) {
   size_t size = 0;
   const char *bytes = lua_isnoneornil(L, 3) ? NULL : luaL_checklstring(L, 3, &size);
   luaL_argcheck(L, size <= UINT32_MAX, 3, "response of less than 4 GiB expected");
-  rscl_push_status(L, callback->lpVtbl->ReportResult(callback, status, size ? (PBYTE)(uintptr_t)bytes : NULL, (DWORD)size));
+  rscl_push_status(
+      L, callback->lpVtbl->ReportResult(callback, status, size ? (PBYTE)(uintptr_t)bytes : NULL, (DWORD)size));
   return 1;
 }
 

@@ -15,7 +15,7 @@ struct rscl_request;
 typedef enum rscl_fiber_kind { RSCL_ACTION, RSCL_HANDLER, RSCL_SPAWNED } rscl_fiber_kind;
 
 typedef enum rscl_wait {
-  RSCL_NO_WAIT,  /* runs, or gave way with a yield of its own */
+  RSCL_NO_WAIT, /* runs, or gave way with a yield of its own */
   RSCL_WAIT_TIME,
   RSCL_WAIT_REQUEST,
   RSCL_WAIT_ROOM,  /* for a response that its registration has no room for */
@@ -25,9 +25,9 @@ typedef enum rscl_wait {
 struct rscl_fiber {
   rscl_fiber *next, *previous;
   rscl_state *state;
-  lua_State *co;  /* anchored in `slot`; NULL: ended, and its task is still queued */
+  lua_State *co; /* anchored in `slot`; NULL: ended, and its task is still queued */
   rscl_slot slot;
-  const rsca_manager *hangs_on; /* the manager on whose proxy the coroutine hangs; NULL: the state keeps it */
+  const rsca_manager *hangs_on;           /* the manager on whose proxy the coroutine hangs; NULL: the state keeps it */
   struct rscl_subscription *subscription; /* whose response a handler was given; held */
   rscl_fiber_kind kind;
   rsca_call *call; /* the call that an action answers, or whose result a handler was given */

@@ -119,13 +119,12 @@ static int actions2_UnregisterCustomActionCallback(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg actions2_methods[] = {
-    {"subscribe", actions2_subscribe},
-    {"responses", actions2_responses},
-    {"RegisterCustomActionCallback", actions2_RegisterCustomActionCallback},
-    {"UnregisterCustomActionCallback", actions2_UnregisterCustomActionCallback},
-    {"AddRef", rscl_native_AddRef},
-    {"Release", rscl_native_Release},
-    {"close", rscl_native_close},
-    {NULL, NULL}};
+static const luaL_Reg actions2_methods[] = {{"subscribe", actions2_subscribe},
+                                            {"responses", actions2_responses},
+                                            {"RegisterCustomActionCallback", actions2_RegisterCustomActionCallback},
+                                            {"UnregisterCustomActionCallback", actions2_UnregisterCustomActionCallback},
+                                            {"AddRef", rscl_native_AddRef},
+                                            {"Release", rscl_native_Release},
+                                            {"close", rscl_native_close},
+                                            {NULL, NULL}};
 const rscl_type rscl_custom_actions2_type = {"rsca.custom_actions2", rscl_native_meta, actions2_methods, NULL};

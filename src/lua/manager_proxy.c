@@ -59,8 +59,8 @@ static proxy_watch *watch_create(rscl_state *state, rsca_manager *manager) {
   proxy_watch *watch = malloc(sizeof *watch);
   if (!watch)
     return NULL;
-  *watch = (proxy_watch){.base = {.changed = watch_changed}, .state = state, .manager = manager,
-                         .task = {.ops = &watch_ops}};
+  *watch = (proxy_watch){
+      .base = {.changed = watch_changed}, .state = state, .manager = manager, .task = {.ops = &watch_ops}};
   rsci_refs_init(&watch->refs);
   atomic_init(&watch->posted, false);
   rsci_engine_hold(&state->engine);
@@ -70,11 +70,12 @@ static proxy_watch *watch_create(rscl_state *state, rsca_manager *manager) {
 /* ---- The proxy ---- */
 
 typedef struct manager_proxy {
+  rscl_owned owned;
   rsca_manager *manager; /* one reference; NULL: closed */
   uint32_t extra;        /* references the script took and has not given back */
   bool made_here;        /* by rsca.manager{}: closing it shuts it down */
   bool anchored;
-  proxy_watch *watch;    /* NULL for the state's own, which is always anchored */
+  proxy_watch *watch; /* NULL for the state's own, which is always anchored */
 } manager_proxy;
 
 static manager_proxy *check_open(lua_State *L, int arg) {
@@ -110,8 +111,8 @@ void rscl_manager_settle(lua_State *L, int box, int index) {
   /* A proxy that nothing hangs on can be made again when it is wanted. */
   bool has_actions = lua_getiuservalue(L, index, 1) == LUA_TTABLE;
   lua_pop(L, 1);
-  bool needed = rsci_manager_needing(manager) > 0 ||
-                (has_actions && rsci_refs_count(&manager->refs) > 1 + proxy->extra);
+  bool needed =
+      rsci_manager_needing(manager) > 0 || (has_actions && rsci_refs_count(&manager->refs) > 1 + proxy->extra);
   if (needed == proxy->anchored)
     return;
   set_anchor(L, box, index, manager, needed);
@@ -134,9 +135,37 @@ static void furnish(lua_State *L, int box, rscl_state *state, int index, rsca_ma
   lua_pop(L, 1);
 }
 
+static void unwatch(manager_proxy *proxy) {
+  proxy_watch *watch = proxy->watch;
+  proxy->watch = NULL;
+  if (!watch)
+    return;
+  if (proxy->manager)
+    rsci_manager_unwatch(proxy->manager, &watch->base);
+  watch_release(watch);
+}
+
+/* Gives back all references of the proxy; returns the count that is left. */
+static ULONG give_back(manager_proxy *proxy) {
+  rsca_manager *manager = proxy->manager;
+  rscl_disown(&proxy->owned);
+  unwatch(proxy);
+  proxy->manager = NULL;
+  ULONG left = 0;
+  for (uint32_t i = 0; i <= proxy->extra; i++)
+    left = rsca_manager_release(manager);
+  proxy->extra = 0;
+  return left;
+}
+
+static void drop_proxy(rscl_owned *owned) {
+  (void)give_back((manager_proxy *)owned);
+}
+
 /* Never fails: the reference is the proxy's. */
-static void own(manager_proxy *proxy, rsca_manager *manager) {
+static void own(lua_State *L, int box, manager_proxy *proxy, rsca_manager *manager) {
   proxy->manager = manager;
+  rscl_own(&((rscl_box *)lua_touserdata(L, box))->owned, &proxy->owned, drop_proxy);
   if (proxy->watch)
     rsci_manager_watch(manager, &proxy->watch->base);
 }
@@ -163,7 +192,7 @@ void rscl_manager_push(lua_State *L, int box, rscl_state *state, rsca_manager *m
   lua_pop(L, 2);
   furnish(L, box, state, -1, manager);
   (void)rsca_manager_add_ref(manager);
-  own(proxy, manager);
+  own(L, box, proxy, manager);
   rscl_manager_settle(L, box, -1);
 }
 
@@ -187,33 +216,16 @@ static void evict(lua_State *L, manager_proxy *proxy, int index) {
   }
 }
 
-static void unwatch(manager_proxy *proxy) {
-  proxy_watch *watch = proxy->watch;
-  proxy->watch = NULL;
-  if (!watch)
-    return;
-  if (proxy->manager)
-    rsci_manager_unwatch(proxy->manager, &watch->base);
-  watch_release(watch);
-}
-
-/* Gives back all references of the proxy; returns the count that is left. */
+/* Takes the proxy out of everything and gives back its references; returns the count that is left. */
 static ULONG release_all(lua_State *L, manager_proxy *proxy, int index) {
-  rsca_manager *manager = proxy->manager;
   evict(L, proxy, index);
   if (((rscl_box *)lua_touserdata(L, RSCL_BOX))->state)
-    rscl_keep_hanging(L, RSCL_BOX, index, manager);
+    rscl_keep_hanging(L, RSCL_BOX, index, proxy->manager);
   for (int i = 1; i <= 2; i++) { /* the script may still name the proxy, but nothing hangs on it any more */
     lua_pushnil(L);
     lua_setiuservalue(L, index, i);
   }
-  unwatch(proxy);
-  proxy->manager = NULL;
-  ULONG left = 0;
-  for (uint32_t i = 0; i <= proxy->extra; i++)
-    left = rsca_manager_release(manager);
-  proxy->extra = 0;
-  return left;
+  return give_back(proxy);
 }
 
 static int manager_close(lua_State *L) {
@@ -279,7 +291,8 @@ static lua_Integer check_limit(lua_State *L, int options, const char *name, lua_
     int is_integer;
     value = lua_tointegerx(L, -1, &is_integer);
     if (lua_type(L, -1) != LUA_TNUMBER || !is_integer || value < 1 || value > most)
-      luaL_argerror(L, options, lua_pushfstring(L, "option '%s' must be an integer from 1 to %I", name, (LUAI_UACINT)most));
+      luaL_argerror(L, options,
+                    lua_pushfstring(L, "option '%s' must be an integer from 1 to %I", name, (LUAI_UACINT)most));
   }
   lua_pop(L, 1);
   return value;
@@ -314,7 +327,7 @@ int rscl_manager_new(lua_State *L) {
   proxy->made_here = true;
   proxy->manager = manager;
   furnish(L, RSCL_BOX, state, -1, manager);
-  own(proxy, manager);
+  own(L, RSCL_BOX, proxy, manager);
   return 1;
 }
 
@@ -495,11 +508,16 @@ static int module_own_manager(lua_State *L) {
   return 1;
 }
 
-const luaL_Reg rscl_manager_functions[] = {
-    {"register", module_register}, {"unregister", module_unregister}, {"call", module_call},
-    {"run", module_run},           {"subscribe", module_subscribe}, {"responses", module_responses},
-    {"cancel", module_cancel},         {"list", module_list},
-    {"own_manager", module_own_manager}, {NULL, NULL}};
+const luaL_Reg rscl_manager_functions[] = {{"register", module_register},
+                                           {"unregister", module_unregister},
+                                           {"call", module_call},
+                                           {"run", module_run},
+                                           {"subscribe", module_subscribe},
+                                           {"responses", module_responses},
+                                           {"cancel", module_cancel},
+                                           {"list", module_list},
+                                           {"own_manager", module_own_manager},
+                                           {NULL, NULL}};
 
 static int manager_register(lua_State *L) {
   return register_action(L, check_open(L, 1)->manager, 1, 2);

@@ -121,11 +121,10 @@ static int module_spawn(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg functions[] = {{"manager", rscl_manager_new}, {"step", module_step},
-                                     {"wait", module_wait},         {"loop", module_loop},
-                                     {"fd", module_fd},             {"timeout", module_timeout},
-                                     {"sleep", module_sleep},       {"spawn", module_spawn},
-                                     {NULL, NULL}};
+static const luaL_Reg functions[] = {
+    {"manager", rscl_manager_new}, {"step", module_step},   {"wait", module_wait},
+    {"loop", module_loop},         {"fd", module_fd},       {"timeout", module_timeout},
+    {"sleep", module_sleep},       {"spawn", module_spawn}, {NULL, NULL}};
 
 /* Fills the module table on top; the box is at `box`. [-0, +0, m] */
 static void fill_module(lua_State *L, int box, rscl_state *state) {

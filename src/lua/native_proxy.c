@@ -4,6 +4,7 @@
 #include "foreign.h"
 
 typedef struct native_proxy {
+  rscl_owned owned;
   IWpfReferencedObject *object; /* one reference; NULL: released */
   lua_Integer extra;            /* references the script took and has not given back */
 } native_proxy;
@@ -36,13 +37,23 @@ void *rscl_native_check(lua_State *L, int arg, const rscl_type *type) {
   return check_open(L, proxy)->object;
 }
 
+/* Gives back everything. */
+static void drop_proxy(rscl_owned *owned) {
+  native_proxy *proxy = (native_proxy *)owned;
+  IWpfReferencedObject *object = proxy->object;
+  proxy->object = NULL;
+  rscl_disown(owned);
+  for (lua_Integer i = proxy->extra; object && i >= 0; i--)
+    (void)object->lpVtbl->Release(object);
+}
+
 void rscl_native_push(lua_State *L, int box, const rscl_type *type, IWpfReferencedObject *object) {
   luaL_checkstack(L, 5, NULL);
   box = lua_absindex(L, box);
   /* Empty first: making it may run finalizers, which may make a proxy of the same object. What can fail comes before
    * the reference is taken. */
   native_proxy *proxy = lua_newuserdatauv(L, sizeof *proxy, 2); /* unused; what hangs on it */
-  *proxy = (native_proxy){NULL, 0};
+  *proxy = (native_proxy){.object = NULL};
   rscl_object_set_type(L, type);
   lua_getiuservalue(L, box, RSCL_UV_NATIVES);
   lua_rawgetp(L, -1, object);
@@ -57,6 +68,7 @@ void rscl_native_push(lua_State *L, int box, const rscl_type *type, IWpfReferenc
   lua_pop(L, 1);
   (void)object->lpVtbl->AddRef(object);
   proxy->object = object;
+  rscl_own(&((rscl_box *)lua_touserdata(L, box))->owned, &proxy->owned, drop_proxy);
 }
 
 /* Gives back everything. `evict`: it may still be in the cache. */
@@ -73,9 +85,7 @@ static void release_all(lua_State *L, native_proxy *proxy, int index, bool evict
     }
     lua_pop(L, 2);
   }
-  proxy->object = NULL;
-  for (lua_Integer i = proxy->extra; i >= 0; i--)
-    (void)object->lpVtbl->Release(object);
+  drop_proxy(&proxy->owned);
 }
 
 int rscl_native_close(lua_State *L) {

@@ -48,3 +48,29 @@ void *rscl_object_check(lua_State *L, int arg, const rscl_type *type) {
     luaL_typeerror(L, arg, type->name);
   return object;
 }
+
+void rscl_own(rscl_owned **head, rscl_owned *owned, void (*drop)(rscl_owned *owned)) {
+  owned->drop = drop;
+  owned->next = *head;
+  owned->link = head;
+  if (owned->next)
+    owned->next->link = &owned->next;
+  *head = owned;
+}
+
+void rscl_disown(rscl_owned *owned) {
+  if (!owned->link)
+    return;
+  *owned->link = owned->next;
+  if (owned->next)
+    owned->next->link = owned->link;
+  owned->link = NULL;
+}
+
+void rscl_drop_owned(rscl_owned **head) {
+  while (*head) {
+    rscl_owned *owned = *head;
+    rscl_disown(owned);
+    owned->drop(owned);
+  }
+}

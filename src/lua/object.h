@@ -12,7 +12,7 @@
 
 /* One per type; its address names the metatable in the registry. */
 typedef struct rscl_type {
-  const char *name;    /* for messages */
+  const char *name;     /* for messages */
   const luaL_Reg *meta; /* metamethods */
   const luaL_Reg *methods;
   lua_CFunction index; /* NULL: __index is the table of methods; else this, with the methods as second upvalue */
@@ -29,5 +29,21 @@ void *rscl_object_test(lua_State *L, int index, const rscl_type *type);
 
 /* The same, raising a message that names the argument. [-0, +0, v] */
 void *rscl_object_check(lua_State *L, int arg, const rscl_type *type);
+
+/* What an object of ours owns. While a state closes Lua calls no finalizer for objects that are made then, so the box
+ * keeps a list, and drops what is left when it is finalized itself. */
+typedef struct rscl_owned {
+  struct rscl_owned *next, **link; /* NULL: not on the list */
+  void (*drop)(struct rscl_owned *owned);
+} rscl_owned;
+
+/* Puts it on the list at `head`. */
+void rscl_own(rscl_owned **head, rscl_owned *owned, void (*drop)(rscl_owned *owned));
+
+/* Its finalizer has come, or it owns nothing any more. Harmless when it is not on the list. */
+void rscl_disown(rscl_owned *owned);
+
+/* Drops all that is left. */
+void rscl_drop_owned(rscl_owned **head);
 
 #endif

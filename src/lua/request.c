@@ -142,8 +142,7 @@ static HRESULT start(lua_State *L, rscl_request *request, rscl_target target, rs
     return start_foreign(L, request, target.foreign, name, args);
   rsca_manager *manager = target.manager;
   const rsci_sink sink = {.ops = &request_sink, .object = request};
-  HRESULT status =
-      rsci_manager_run(manager, NULL, name.data, name.size, args.data, args.size, &sink, &request->id);
+  HRESULT status = rsci_manager_run(manager, NULL, name.data, name.size, args.data, args.size, &sink, &request->id);
   if (SUCCEEDED(status))
     request->state->expected++;
   return status;
@@ -169,8 +168,18 @@ static int push_result(lua_State *L, const rscl_request *request, const char *ac
 enum { UV_MANAGER = 1, UV_NAME, UV_COUNT = UV_NAME };
 
 typedef struct request_object {
+  rscl_owned owned;
   rscl_request *request; /* NULL: finalized, or never started */
 } request_object;
+
+static void drop_object(rscl_owned *owned) {
+  request_object *object = (request_object *)owned;
+  rscl_request *request = object->request;
+  object->request = NULL;
+  rscl_disown(owned);
+  if (request)
+    rscl_request_release(request);
+}
 
 static rscl_request *check_request(lua_State *L, int arg) {
   request_object *object = rscl_object_check(L, arg, &rscl_request_type);
@@ -183,13 +192,14 @@ static rscl_request *check_request(lua_State *L, int arg) {
 static rscl_request *push_object(lua_State *L, rscl_state *state, int proxy, rscl_text name) {
   proxy = lua_absindex(L, proxy);
   request_object *object = lua_newuserdatauv(L, sizeof *object, UV_COUNT);
-  object->request = NULL;
+  *object = (request_object){.request = NULL};
   rscl_object_set_type(L, &rscl_request_type);
   lua_pushvalue(L, proxy);
   lua_setiuservalue(L, -2, UV_MANAGER);
   lua_pushlstring(L, name.data, name.size);
   lua_setiuservalue(L, -2, UV_NAME);
   object->request = request_create(state);
+  rscl_own(&((rscl_box *)lua_touserdata(L, RSCL_BOX))->owned, &object->owned, drop_object);
   if (!object->request)
     (void)rscl_fail(L, E_OUTOFMEMORY, NULL, name.data);
   return object->request;
@@ -211,11 +221,7 @@ int rscl_request_run(lua_State *L, rscl_state *state, rscl_target target, int pr
 }
 
 static int request_gc(lua_State *L) {
-  request_object *object = rscl_object_check(L, 1, &rscl_request_type);
-  rscl_request *request = object->request;
-  object->request = NULL;
-  if (request)
-    rscl_request_release(request);
+  drop_object(rscl_object_check(L, 1, &rscl_request_type));
   return 0;
 }
 
@@ -314,8 +320,7 @@ static int call_done(lua_State *L, int status, lua_KContext name_index) {
   return push_result(L, request, lua_tostring(L, (int)name_index));
 }
 
-int rscl_request_call(lua_State *L, rscl_state *state, rscl_target target, int proxy, int name_index,
-                      rscl_text args) {
+int rscl_request_call(lua_State *L, rscl_state *state, rscl_target target, int proxy, int name_index, rscl_text args) {
   rscl_text name;
   name.data = lua_tolstring(L, name_index, &name.size);
   rscl_mode mode = rscl_wait_mode(L, state);

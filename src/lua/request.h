@@ -13,9 +13,9 @@
 #include "text_args.h"
 
 typedef struct rscl_request {
-  rsci_refs refs;     /* the object's, the sink's, and one per fiber that waits */
-  rscl_state *state;  /* held */
-  uint64_t id;        /* of the call */
+  rsci_refs refs;    /* the object's, the sink's, and one per fiber that waits */
+  rscl_state *state; /* held */
+  uint64_t id;       /* of the call */
   rscl_fiber *waiters;
   bool done;
   HRESULT status;

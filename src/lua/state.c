@@ -157,8 +157,8 @@ static void state_destroy(rsci_engine *engine) {
   free(state);
 }
 
-static const rsci_engine_ops state_ops = {state_turn, rscl_action_start, rscl_action_cancel, rscl_action_room, rscl_action_forget,
-                                          state_destroy};
+static const rsci_engine_ops state_ops = {state_turn,       rscl_action_start,  rscl_action_cancel,
+                                          rscl_action_room, rscl_action_forget, state_destroy};
 
 static void close_fibers(rscl_state *state, void *data) {
   (void)data;
@@ -198,6 +198,7 @@ static int box_gc(lua_State *L) {
   rscl_box *box = lua_touserdata(L, 1);
   if (box->state)
     close_state(box);
+  rscl_drop_owned(&box->owned);
   rsci_runner *runner = box->runner;
   box->runner = NULL;
   if (runner) {
@@ -231,7 +232,7 @@ HRESULT rscl_state_create(lua_State *L, rsca_manager *manager) {
   /* The box first, empty but with its finalizer: whatever fails from here on is cleaned up by it. */
   rscl_box *box = lua_newuserdatauv(L, sizeof *box, RSCL_UV_COUNT);
   int index = lua_gettop(L);
-  *box = (rscl_box){NULL, NULL};
+  *box = (rscl_box){NULL, NULL, NULL};
   lua_createtable(L, 0, 2);
   lua_pushcfunction(L, box_gc);
   lua_setfield(L, -2, "__gc");

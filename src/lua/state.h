@@ -24,6 +24,7 @@
 
 #include "core/engine.h"
 #include "core/manager.h"
+#include "object.h"
 
 typedef struct rscl_fiber rscl_fiber;
 typedef uint32_t rscl_slot; /* a place in the slots table; 0: none */
@@ -34,7 +35,7 @@ typedef struct rscl_slots {
     uint32_t generation;
     rscl_slot next_free;
     void *owner;
-  } *entries; /* [0] is not used */
+  } * entries; /* [0] is not used */
   uint32_t capacity;
   rscl_slot free;
 } rscl_slots;
@@ -57,21 +58,22 @@ struct rscl_state {
   rscl_slots functions; /* of a weak table: action functions, which hang on their manager's proxy */
   rscl_slots hanging;   /* of another: what else hangs there */
 
-  rscl_fiber *current;     /* the fiber being resumed or closed */
-  rscl_fiber *fibers;      /* all that have not ended */
+  rscl_fiber *current; /* the fiber being resumed or closed */
+  rscl_fiber *fibers;  /* all that have not ended */
   rscl_fiber *free_fibers;
   size_t fiber_count;
   struct rscl_subscription *subscriptions; /* whose final has not been given */
   bool closing;
-  bool suspended;      /* a fiber began to wait since the closer was made */
+  bool suspended; /* a fiber began to wait since the closer was made */
   const void *closer;
-  size_t expected; /* results on their way to handlers and requests of this state */
+  size_t expected;  /* results on their way to handlers and requests of this state */
   rscl_guard guard; /* what the turn is about */
 };
 
 typedef struct rscl_box {
   rscl_state *state;   /* NULL: closed */
   rsci_runner *runner; /* held until the box itself is finalized */
+  rscl_owned *owned;   /* by our objects */
 } rscl_box;
 
 /* User values of the box. */
@@ -101,13 +103,7 @@ rscl_state *rscl_push_box(lua_State *L);
 /* ---- Turns ---- */
 
 /* What a turn's lua_State has at its bottom. */
-enum {
-  RSCL_TURN_BOX = 1,
-  RSCL_TURN_SLOTS,
-  RSCL_TURN_FUNCTIONS,
-  RSCL_TURN_HANGING,
-  RSCL_TURN_TOP = RSCL_TURN_HANGING
-};
+enum { RSCL_TURN_BOX = 1, RSCL_TURN_SLOTS, RSCL_TURN_FUNCTIONS, RSCL_TURN_HANGING, RSCL_TURN_TOP = RSCL_TURN_HANGING };
 
 /* Runs `work` under protection with a turn's stack; in a turn already, just runs it. An error that comes out of it is
  * put right by the guard that stands. */

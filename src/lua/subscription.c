@@ -10,8 +10,8 @@
 #include "utf16.h"
 
 struct rscl_subscription {
-  rsci_refs refs;    /* the object's, the sink's, the delivery's, and one while a handler runs */
-  rscl_state *state; /* held */
+  rsci_refs refs;                     /* the object's, the sink's, the delivery's, and one while a handler runs */
+  rscl_state *state;                  /* held */
   rscl_subscription *next, *previous; /* of those with a delivery */
   rsci_stream *stream;                /* held */
   const void *owner;                  /* finds the proxy; never dereferenced */
@@ -22,12 +22,12 @@ struct rscl_subscription {
   HRESULT status;
   IPmCustomActions2 *foreign; /* whose action it is, if not one of our managers'; borrowed from the proxy */
   rscl_slot anchor;           /* of that proxy, in the strong table, while there is a delivery */
-  bool delivering; /* has a delivery: the final has not been given */
-  bool busy;       /* a handler runs */
+  bool delivering;            /* has a delivery: the final has not been given */
+  bool busy;                  /* a handler runs */
   bool pumping;
-  bool closed;   /* by the script: only the final is given */
-  bool queued;   /* its task has been posted */
-  rsci_task task; /* goes on with the delivery */
+  bool closed;     /* by the script: only the final is given */
+  bool queued;     /* its task has been posted */
+  rsci_task task;  /* goes on with the delivery */
   uint64_t waiter; /* the ticket of the fiber that waits in an iterator; 0: none */
   bool waiter_hangs;
 };
@@ -103,8 +103,7 @@ static rscl_subscription *subscription_create(rscl_state *state, const void *own
   rscl_subscription *sub = calloc(1, sizeof *sub);
   if (!sub)
     return NULL;
-  sub->stream =
-      rsci_stream_create(&state->engine, &arrived_ops, limit, limit_bytes);
+  sub->stream = rsci_stream_create(&state->engine, &arrived_ops, limit, limit_bytes);
   if (!sub->stream) {
     free(sub);
     return NULL;
@@ -316,7 +315,7 @@ void rscl_subscription_handled(rscl_subscription *sub, HRESULT answer) {
       rsci_manager_refuse(manager, sub->id);
     else if (sub->foreign)
       rsci_stream_refuse(sub->stream); /* its next report hears of it */
-    sub->closed = true; /* what had come already is not wanted either */
+    sub->closed = true;                /* what had come already is not wanted either */
   }
   if (!sub->pumping && sub->delivering)
     post_pump(sub);
@@ -352,14 +351,25 @@ static const rsci_task_ops arrived_ops = {arrived_run, arrived_drop};
 /* ---- The object ---- */
 
 typedef struct subscription_object {
+  rscl_owned owned;
   rscl_subscription *subscription; /* NULL: finalized, or never started */
 } subscription_object;
+
+static void drop_object(rscl_owned *owned) {
+  subscription_object *object = (subscription_object *)owned;
+  rscl_subscription *sub = object->subscription;
+  object->subscription = NULL;
+  rscl_disown(owned);
+  if (sub)
+    subscription_release(sub);
+}
 
 /* User values: the proxy of its manager, for close; a foreign registration's name. */
 static subscription_object *push_object(lua_State *L, int proxy) {
   subscription_object *object = lua_newuserdatauv(L, sizeof *object, 2);
-  object->subscription = NULL;
+  *object = (subscription_object){.subscription = NULL};
   rscl_object_set_type(L, &rscl_subscription_type);
+  rscl_own(&((rscl_box *)lua_touserdata(L, RSCL_BOX))->owned, &object->owned, drop_object);
   lua_pushvalue(L, proxy);
   lua_setiuservalue(L, -2, 1);
   return object;
@@ -407,12 +417,9 @@ static int subscription_close(lua_State *L) {
 static int subscription_gc(lua_State *L) {
   subscription_object *object = rscl_object_check(L, 1, &rscl_subscription_type);
   rscl_subscription *sub = object->subscription;
-  object->subscription = NULL;
-  if (!sub)
-    return 0;
-  if (!sub->slot && ((rscl_box *)lua_touserdata(L, RSCL_BOX))->state)
+  if (sub && !sub->slot && ((rscl_box *)lua_touserdata(L, RSCL_BOX))->state)
     (void)close_subscription(L, sub, 1);
-  subscription_release(sub);
+  drop_object(&object->owned);
   return 0;
 }
 
@@ -445,8 +452,7 @@ static HRESULT start(rscl_subscription *sub, rsca_manager *manager, rsci_session
                      rscl_text args) {
   const rsci_sink sink = {.ops = &subscription_sink, .object = sub, .hangs = true};
   begin_delivery(sub); /* first: an action elsewhere may answer at once */
-  HRESULT status =
-      rsci_manager_run(manager, session, name.data, name.size, args.data, args.size, &sink, &sub->id);
+  HRESULT status = rsci_manager_run(manager, session, name.data, name.size, args.data, args.size, &sink, &sub->id);
   return status;
 }
 
@@ -658,7 +664,8 @@ static int next_response(lua_State *L) {
   return 0;
 }
 
-/* What a generic for needs: the iterator, nil, nil, and the subscription, on top, to be closed when the loop is left. */
+/* What a generic for needs: the iterator, nil, nil, and the subscription, on top, to be closed when the loop is left.
+ */
 static int push_iterator(lua_State *L, HRESULT status, rscl_text name) {
   if (FAILED(status)) {
     (void)rscl_refused(L, status, name.data);

@@ -38,8 +38,7 @@ static HRESULT counting_ReportResult(ICustomActionResultCallback *iface, HRESULT
   return S_OK;
 }
 
-static const ICustomActionResultCallbackVtbl counting_vtbl = {counting_AddRef, counting_Release,
-                                                              counting_ReportResult};
+static const ICustomActionResultCallbackVtbl counting_vtbl = {counting_AddRef, counting_Release, counting_ReportResult};
 
 counting *counting_create(void) {
   counting *callback = calloc(1, sizeof *callback);

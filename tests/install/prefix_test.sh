@@ -131,7 +131,7 @@ api() {
   for header in "$@"; do
     echo "#include <$header>"
   done | "$cc" -x c -std=c11 -I "$prefix/include" -E -P - | tr '\n' ' ' | sed 's/[;{}]/\n/g' |
-    sed -n 's/.*__attribute__((visibility("default")))[^(]*[ *]\([a-z0-9_]*\) *(.*/\1/p' | LC_ALL=C sort -u
+    sed -n 's/.*__attribute__((visibility("default")))[^(]*[ *]\([A-Za-z0-9_]*\) *(.*/\1/p' | LC_ALL=C sort -u
 }
 
 for name in rsca rsca_lua; do

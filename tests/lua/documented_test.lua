@@ -152,7 +152,7 @@ T.test("wrong types raise, and name the argument", function()
       m:RunCustomAction("echo", "", value)
     end)
   end
-  T.raises("bad argument #3 to 'RunCustomAction' %(callback table without a ReportResult method", function()
+  T.raises("bad argument #3 to 'RunCustomAction' %(table with a ReportResult method expected", function()
     m:RunCustomAction("echo", "", {})
   end)
   T.equal(rsca.loop(), true)

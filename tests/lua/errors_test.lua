@@ -102,8 +102,8 @@ T.test("a callback of a wrong type raises, and nothing is queued", function()
     local text = "callback (a function, a table with ReportResult, or a native callback) expected, got "
     bad(3, "run", text, function() rsca.run("ran", "", value) end)
   end
-  bad(3, "run", "callback table without a ReportResult method", function() rsca.run("ran", "", {}) end)
-  bad(3, "run", "callback table without a ReportResult method", function()
+  bad(3, "run", "table with a ReportResult method expected", function() rsca.run("ran", "", {}) end)
+  bad(3, "run", "table with a ReportResult method expected", function()
     rsca.run("ran", "", setmetatable({}, { __call = print }))
   end)
   T.equal(rsca.loop(), true)

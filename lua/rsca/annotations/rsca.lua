@@ -122,8 +122,8 @@ function rsca.run(name, args, callback) end
 function rsca.subscribe(name, args, handler) end
 
 ---The same for a loop: `for response in rsca.responses(name, args) do`. The iterator waits for the next response and
----raises where waiting is not possible. It raises an rsca.error when the action fails, and responses itself does when it
----is refused. Leaving the loop ends the subscription.
+---raises where waiting is not possible. It raises an rsca.error when the action fails, as responses itself does when
+---refused. Leaving the loop ends the subscription.
 ---@param name string
 ---@param args? string|number passed as text, UTF-8 without a NUL byte; otherwise ""
 ---@return fun(): string? next any bytes; nil: that was all
