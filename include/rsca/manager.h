@@ -146,7 +146,7 @@ RSCA_API HRESULT rsca_manager_cancel(rsca_manager *manager, uint64_t id, unsigne
 
 /*
  * Refuses new calls with RSCA_E_SHUTDOWN_IN_PROGRESS from here on, and ends those in flight: at once with
- * RSCA_E_CANCELLED (`immediate`), or letting them end by themselves for drain_ms.
+ * RSCA_E_CANCELLED (`immediate`), or registrations at once and runs by themselves, within drain_ms.
  *
  * On the thread that steps, outside a step, it steps until all have ended: that blocks, up to drain_ms. Everywhere
  * else it does not block.

@@ -409,6 +409,13 @@ HRESULT rsca_manager_cancel(rsca_manager *manager, uint64_t id, unsigned grace_m
   return call ? S_OK : RSCA_E_NOT_FOUND;
 }
 
+bool rsci_manager_is_open(rsca_manager *manager) {
+  rsci_lock_take(&manager->lock);
+  bool open = manager->state == RSCI_OPEN;
+  rsci_lock_leave(&manager->lock);
+  return open;
+}
+
 size_t rsci_manager_live(rsca_manager *manager) {
   rsci_lock_take(&manager->lock);
   size_t live = manager->calls.live;
@@ -495,6 +502,25 @@ static void cut(rsca_manager *manager) {
       rsci_call_let_go(call); /* its cancel is on the way */
   }
   rsci_health_tell(manager);
+}
+
+/* A drain waits for runs; registrations have no end of their own to wait for. */
+static void end_registrations(rsca_manager *manager) {
+  rsci_calls *calls = &manager->calls;
+  rsca_call *marked = NULL;
+  size_t place = 0;
+  do {
+    marked = NULL;
+    rsci_lock_take(&manager->lock);
+    while (!marked && calls->table && place <= calls->mask) {
+      rsca_call *call = calls->table[place++];
+      if (call && call->sink.ops->report && rsci_call_mark_cancelled(call, shutdown_text))
+        marked = call;
+    }
+    rsci_lock_leave(&manager->lock);
+    if (marked)
+      rsci_call_post_cancel(marked);
+  } while (marked);
 }
 
 static void clear_drain_alarm(rsca_manager *manager) {
@@ -624,6 +650,8 @@ HRESULT rsca_manager_shutdown(rsca_manager *manager, bool immediate) {
     return E_INVALIDARG;
   keep(manager);
   refuse_calls(manager, immediate);
+  if (!immediate)
+    end_registrations(manager);
   if (!rsci_runner_may_step(manager->runner))
     post_shutdown(manager);
   else if (immediate)

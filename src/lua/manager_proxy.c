@@ -256,6 +256,53 @@ static int manager_gc(lua_State *L) {
   return 0;
 }
 
+/* m:shutdown([immediate]): true when nothing is in flight any more, false when that ends in the following steps */
+static int manager_shutdown(lua_State *L) {
+  (void)rscl_check_state(L);
+  rsca_manager *manager = check_open(L, 1)->manager;
+  bool immediate = false;
+  if (!lua_isnoneornil(L, 2)) {
+    luaL_checktype(L, 2, LUA_TBOOLEAN);
+    immediate = lua_toboolean(L, 2);
+  }
+  HRESULT status = rsca_manager_shutdown(manager, immediate);
+  rscl_manager_settle(L, RSCL_BOX, 1);
+  lua_pushboolean(L, status == S_OK);
+  return 1;
+}
+
+static void set_count(lua_State *L, const char *name, uint64_t count) {
+  lua_pushinteger(L, (lua_Integer)count);
+  lua_setfield(L, -2, name);
+}
+
+/* m:stats() */
+static int manager_stats(lua_State *L) {
+  rsca_manager_stats stats;
+  rsca_manager_get_stats(check_open(L, 1)->manager, &stats);
+  lua_createtable(L, 0, 6);
+  set_count(L, "accepted", stats.accepted);
+  set_count(L, "ended", stats.ended);
+  set_count(L, "in_flight", stats.accepted - stats.ended);
+  set_count(L, "failed_callbacks", stats.failed_callback);
+  set_count(L, "actions", stats.actions);
+  set_count(L, "queued_bytes", stats.queued_bytes);
+  return 1;
+}
+
+/* m:health() */
+static int manager_health(lua_State *L) {
+  rsca_manager *manager = check_open(L, 1)->manager;
+  size_t in_flight = rsci_manager_live(manager);
+  lua_createtable(L, 0, 3);
+  lua_pushboolean(L, rsci_manager_is_open(manager));
+  lua_setfield(L, -2, "healthy");
+  lua_pushboolean(L, in_flight == 0);
+  lua_setfield(L, -2, "idle");
+  set_count(L, "in_flight", in_flight);
+  return 1;
+}
+
 static int manager_AddRef(lua_State *L) {
   manager_proxy *proxy = check_open(L, 1);
   proxy->extra++;
@@ -600,6 +647,9 @@ static const luaL_Reg manager_methods[] = {{"register", manager_register},
                                            {"responses", manager_responses},
                                            {"cancel", manager_cancel},
                                            {"list", manager_list},
+                                           {"stats", manager_stats},
+                                           {"health", manager_health},
+                                           {"shutdown", manager_shutdown},
                                            {"close", manager_close},
                                            {"RunCustomAction", manager_RunCustomAction},
                                            {"RegisterCustomActionCallback", manager_RegisterCustomActionCallback},
