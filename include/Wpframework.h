@@ -442,9 +442,9 @@ struct IProtocolManager {
  *   S_OK                       *pfIdle says it
  *   0x80070057 E_INVALIDARG    pfIdle is NULL
  *
- * CheckHealth: asks for one ReportHealth. It is queued behind the calls that were accepted before; the callback is
- * never called on the stack of this call. A manager that nobody steps does not answer: how long to wait is for the
- * host to say. (Page: IPmHealthAndIdleMonitor::CheckHealth Method.)
+ * CheckHealth: asks for one ReportHealth, in a following step. Never blocks; the callback is never called on the stack
+ * of this call. A manager that nobody steps does not answer: how long to wait is for the host to say.
+ * (Page: IPmHealthAndIdleMonitor::CheckHealth Method.)
  *   pIHealthStatusCallback     Held until it has been told, if accepted; else Borrowed
  *   S_OK                       queued: the callback is told exactly once
  *   0x80070057 E_INVALIDARG    refused: the callback is NULL

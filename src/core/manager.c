@@ -487,7 +487,8 @@ static void refuse_calls(rsca_manager *manager, bool immediate) {
   rsci_lock_leave(&manager->lock);
 }
 
-/* Refuses new calls and ends every live one: those of this runner here, in a step of it; the others on theirs. */
+/* Refuses new calls and ends every live one: those of this runner here, in a step of it; the others on theirs. Whoever
+ * asked for health is told. */
 static void cut(rsca_manager *manager) {
   refuse_calls(manager, true);
   size_t place = 0;

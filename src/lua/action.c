@@ -194,6 +194,8 @@ static rscl_outcome failed_result(lua_State *L, int first) {
     lua_getfield(L, first + 1, "message");
   } else {
     outcome.status = rscl_failure_status(L, first + 2, E_FAIL);
+    if (lua_isnil(L, first + 1))
+      return outcome; /* a status says enough */
     lua_pushvalue(L, first + 1);
   }
   outcome.bytes = luaL_tolstring(L, -1, &outcome.size);
@@ -203,7 +205,7 @@ static rscl_outcome failed_result(lua_State *L, int first) {
 rscl_outcome rscl_action_returned(lua_State *L, rsca_call *call, int first, int nresults) {
   rscl_outcome outcome = {S_OK, NULL, 0};
   int type = lua_type(L, first);
-  if (type == LUA_TNIL && !lua_isnil(L, first + 1))
+  if (type == LUA_TNIL && (!lua_isnil(L, first + 1) || FAILED(rscl_failure_status(L, first + 2, S_OK))))
     return failed_result(L, first);
   if (type == LUA_TSTRING || type == LUA_TNUMBER)
     outcome.bytes = lua_tolstring(L, first, &outcome.size);

@@ -59,9 +59,10 @@ static int actions_RunCustomAction(lua_State *L) {
   rscl_state *state = rscl_check_state(L);
   IPmCustomActions *actions = rscl_native_check(L, 1, &rscl_custom_actions_type);
   rscl_text name, args;
+  if (!lua_isnoneornil(L, 4))
+    rscl_check_callback(L, 4);
   HRESULT status = rscl_check_documented(L, &name, &args);
   if (SUCCEEDED(status)) {
-    rscl_check_callback(L, 4);
     status = run_with(L, state, actions, name, args, 4);
   }
   rscl_push_status(L, status);
@@ -98,9 +99,10 @@ static int actions2_RegisterCustomActionCallback(lua_State *L) {
   rscl_state *state = rscl_check_state(L);
   IPmCustomActions2 *actions = rscl_native_check(L, 1, &rscl_custom_actions2_type);
   rscl_text name, args;
+  if (!lua_isnoneornil(L, 4))
+    rscl_check_handler(L, 4);
   HRESULT status = rscl_check_documented(L, &name, &args);
   if (SUCCEEDED(status)) {
-    rscl_check_handler(L, 4);
     status = rscl_register_foreign(L, state, actions, 1, name, args, 4);
   }
   rscl_push_status(L, status);

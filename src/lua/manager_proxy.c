@@ -606,6 +606,8 @@ static int manager_RunCustomAction(lua_State *L) {
   rscl_state *state = rscl_check_state(L);
   rsca_manager *manager = check_open(L, 1)->manager;
   rscl_text name, args;
+  if (!lua_isnoneornil(L, 4))
+    rscl_check_callback(L, 4);
   HRESULT status = rscl_check_documented(L, &name, &args);
   if (SUCCEEDED(status)) {
     status = run_with(L, state, manager, name, args, 4, NULL);
@@ -619,6 +621,8 @@ static int manager_RegisterCustomActionCallback(lua_State *L) {
   rscl_state *state = rscl_check_state(L);
   rsca_manager *manager = check_open(L, 1)->manager;
   rscl_text name, args;
+  if (!lua_isnoneornil(L, 4))
+    rscl_check_handler(L, 4);
   HRESULT status = rscl_check_documented(L, &name, &args);
   if (SUCCEEDED(status))
     status = rscl_register_callback(L, state, manager, 1, name, args, 4);

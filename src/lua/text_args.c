@@ -44,8 +44,10 @@ rscl_text rscl_check_args(lua_State *L, int arg) {
 
 HRESULT rscl_check_documented(lua_State *L, rscl_text *name, rscl_text *args) {
   *name = *args = (rscl_text){"", 0};
-  if (!lua_isnoneornil(L, 2))
-    name->data = luaL_checklstring(L, 2, &name->size);
+  if (!lua_isnoneornil(L, 2)) {
+    luaL_checktype(L, 2, LUA_TSTRING);
+    name->data = lua_tolstring(L, 2, &name->size);
+  }
   if (!lua_isnoneornil(L, 3))
     args->data = luaL_checklstring(L, 3, &args->size);
   if (name->size == 0 || lua_isnoneornil(L, 4))
