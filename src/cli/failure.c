@@ -1,5 +1,6 @@
 #include "failure.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,14 +60,25 @@ void cli_failure_print(const cli_failure *failure) {
   free(text);
 }
 
+static void answer_failure(const cli_options *options, const cli_failure *failure) {
+  if (!options->json)
+    return;
+  char *line = cli_json_failure(options, failure);
+  int error = line ? cli_answer(line, strlen(line), true) : ENOMEM;
+  free(line);
+  if (error)
+    (void)cli_unwritten(error);
+}
+
 int cli_fail(const cli_options *options, const cli_failure *failure) {
   cli_failure_print(failure);
-  if (options->json) {
-    char *line = cli_json_failure(options, failure);
-    int error = line ? cli_answer(line, strlen(line), true) : 0;
-    free(line);
-    if (error)
-      (void)cli_unwritten(error);
-  }
+  answer_failure(options, failure);
+  return CLI_FAILED;
+}
+
+int cli_fail_script(const cli_options *options, const char *problem) {
+  const cli_failure failure = cli_failure_of(E_FAIL, problem, strlen(problem), options->name);
+  cli_complain("%s", problem);
+  answer_failure(options, &failure);
   return CLI_FAILED;
 }

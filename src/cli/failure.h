@@ -1,7 +1,8 @@
 /*
  * What went wrong with a call, for people and for programs.
  *
- * Provides: cli_failure, cli_failure_of, cli_failure_print, cli_fail, cli_status_name
+ * Provides: cli_failure, cli_failure_of, cli_failure_print, cli_fail, cli_fail_script,
+ *           cli_status_name
  * Uses:     json.h, options.h, output.h
  */
 #ifndef CLI_FAILURE_H
@@ -31,6 +32,9 @@ void cli_failure_print(const cli_failure *failure);
 
 /* That, and the object on stdout if these are wanted. Returns how the program is to exit. */
 int cli_fail(const cli_options *options, const cli_failure *failure);
+
+/* The same for a script that didn't run to its end; `problem` is a line that says where. */
+int cli_fail_script(const cli_options *options, const char *problem);
 
 /* A status by name; for one that has none, its number, which goes into `buffer`. */
 enum { CLI_NAME_SIZE = 11 };

@@ -26,7 +26,7 @@ static struct {
   pthread_t thread;
   int events[2]; /* a pipe: one byte for each event */
   uint64_t due_ns;
-  pthread_mutex_t lock; /* for all below */
+  pthread_mutex_t lock;  /* for all below */
   rsca_manager *manager; /* NULL: there is no call, or none any more */
   uint64_t id;
   bool claimed;
@@ -63,12 +63,6 @@ static void on_signal(int signal_number) {
   send_event(signal_number);
 }
 
-/* That there is one keeps SIGPIPE from ending the program, and, unlike ignoring it, what the program starts from never
- * hearing of it. */
-static void on_broken_pipe(int signal_number) {
-  (void)signal_number;
-}
-
 static void catch_signals(void) {
   static const int ending[] = {SIGINT, SIGTERM, SIGHUP};
   struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)(SA_RESTART | SA_RESETHAND)};
@@ -78,8 +72,6 @@ static void catch_signals(void) {
     if (!keep)
       (void)sigaction(ending[i], &action, NULL);
   }
-  action = (struct sigaction){.sa_handler = on_broken_pipe, .sa_flags = SA_RESTART};
-  (void)sigaction(SIGPIPE, &action, NULL);
 }
 
 static int timeout_ms(uint64_t due_ns) {
@@ -202,7 +194,8 @@ void cli_guard_attach(rsca_manager *manager, uint64_t id) {
 
 void cli_guard_end(int exit_status) {
   (void)pthread_mutex_lock(&guard.lock);
-  guard.exit_status = exit_status;
+  if (guard.reason == CLI_NO_REASON)
+    guard.exit_status = exit_status;
   (void)pthread_mutex_unlock(&guard.lock);
   send_event(CLI_NO_READER);
 }

@@ -21,7 +21,8 @@
 /* Why a call is ended before its time; a signal stands for itself. */
 enum { CLI_NO_REASON = 0, CLI_TIME_OVER = 254, CLI_NO_READER = 255 };
 
-/* The time of the limit begins here. `options` are borrowed until cli_guard_stop. False: there is no thread to be had. */
+/* The time of the limit begins here. `options` are borrowed until cli_guard_stop. False: there is no thread to be had.
+ */
 bool cli_guard_start(const cli_options *options);
 
 /* This is the call; if there has been a reason already, it is ended at once. `manager` is borrowed until

@@ -6,15 +6,20 @@
 
 #include "script.h"
 
-/* (host, script): nothing, or what is wrong */
+typedef struct opening {
+  cli_host *host;
+  const char *script;
+} opening;
+
+/* (opening): nothing, or what is wrong */
 static int open_main(lua_State *L) {
-  const cli_host *host = lua_touserdata(L, 1);
+  const opening *what = lua_touserdata(L, 1);
   luaL_openlibs(L);
-  if (FAILED(rsca_lua_open(L, host->manager)))
+  if (FAILED(rsca_lua_open(L, what->host->manager)))
     return luaL_error(L, "not enough memory");
   if (luaL_loadbufferx(L, (const char *)cli_embedded_script, sizeof cli_embedded_script, "=rsca", "t") != LUA_OK)
     return lua_error(L);
-  lua_pushstring(L, lua_touserdata(L, 2));
+  lua_pushstring(L, what->script);
   lua_call(L, 1, 1);
   return 1;
 }
@@ -28,12 +33,10 @@ const char *cli_host_open(cli_host *host, const char *script) {
   host->L = luaL_newstate();
   if (!host->L)
     return "not enough memory";
-  char *name;
+  opening what = {host, script};
   lua_pushcfunction(host->L, open_main);
-  lua_pushlightuserdata(host->L, host);
-  lua_pushlightuserdata(host->L, (void *)(uintptr_t)script);
-  (void)name;
-  (void)lua_pcall(host->L, 2, 1, 0);
+  lua_pushlightuserdata(host->L, &what);
+  (void)lua_pcall(host->L, 1, 1, 0);
   return lua_tostring(host->L, -1);
 }
 

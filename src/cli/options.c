@@ -62,9 +62,10 @@ static int help_for_all(void) {
 }
 
 static int help_for(cli_command command) {
-  const char *const parts[] = {"usage: ",   commands[command].usage, "\n",
-                               commands[command].text,    "\n",
-                               script_help, json_help,   command == CLI_LIST ? "" : limit_help,
+  const char *const parts[] = {"usage: ", commands[command].usage,
+                               "\n",      commands[command].text,
+                               "\n",      script_help,
+                               json_help, command == CLI_LIST ? "" : limit_help,
                                other_help};
   int status = CLI_DONE;
   for (size_t i = 0; i < sizeof parts / sizeof *parts && status == CLI_DONE; i++)

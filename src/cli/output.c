@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,8 +97,20 @@ void cli_complain(const char *format, ...) {
     free(text);
 }
 
-void cli_open_standard_files(void) {
+/* Where one of the three has been closed: something that fails, so that no other file gets its number. */
+static void fill_standard_files(void) {
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
     if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
       (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
+static void on_broken_pipe(int signal_number) {
+  (void)signal_number;
+}
+
+void cli_output_open(void) {
+  fill_standard_files();
+  /* What the program starts would inherit that a signal is ignored, but not that it is caught. */
+  struct sigaction action = {.sa_handler = on_broken_pipe, .sa_flags = SA_RESTART};
+  (void)sigaction(SIGPIPE, &action, NULL);
 }

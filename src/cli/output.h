@@ -1,7 +1,7 @@
 /*
  * Writing: responses to stdout, and lines about what is wrong to stderr.
  *
- * Provides: cli_write, cli_answer, cli_unwritten, cli_complain, cli_put_plain, cli_open_standard_files
+ * Provides: cli_write, cli_answer, cli_unwritten, cli_complain, cli_put_plain, cli_output_open
  * Uses:     nothing
  * Threads:  cli_answer and cli_unwritten on the main thread; the others on any
  */
@@ -28,7 +28,7 @@ __attribute__((format(printf, 1, 2))) void cli_complain(const char *format, ...)
 /* Text from elsewhere, without what would control a terminal; `lines`: newlines and tabs are kept. */
 void cli_put_plain(FILE *out, const char *text, size_t size, bool lines);
 
-/* Where one of the three has been closed, puts something there that fails, so that no other file gets its number. */
-void cli_open_standard_files(void);
+/* Before anything else: a reader who has gone is an error of cli_answer from here on, not the end of the program. */
+void cli_output_open(void);
 
 #endif

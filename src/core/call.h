@@ -20,6 +20,7 @@
 #include <rsca/call.h>
 #include <rsca/manager.h>
 
+#include "buffer.h"
 #include "engine.h"
 #include "registry.h"
 
@@ -51,17 +52,6 @@ typedef struct rsci_sink {
   bool hangs;        /* it hangs on the manager's proxy in a script, and does not keep that alive */
 } rsci_sink;
 
-/* Bytes that grow and are kept for the next use. All zero is empty. */
-typedef struct rsci_buffer {
-  char *data;
-  size_t size, capacity;
-} rsci_buffer;
-
-/* Makes room for `size` bytes in all. False: out of memory, and nothing changed. */
-bool rsci_buffer_reserve(rsci_buffer *buffer, size_t size);
-bool rsci_buffer_append(rsci_buffer *buffer, const void *bytes, size_t size);
-
-/* New: in the table, but its sink is not held yet; nobody ends it. */
 /* How many responses of a late action may be on their way to the thread that steps. */
 #define RSCI_LATE_LIMIT 256
 
@@ -163,6 +153,9 @@ HRESULT rsci_call_respond(rsca_call *call, const void *bytes, size_t size);
 /* After RSCA_E_BUSY: has its engine told when there is room. False: there is room already. */
 bool rsci_call_await_room(rsca_call *call);
 
+/* For rsci_call_await_room: tells the engine. */
+extern const rsci_task_ops rsci_room_ops;
+
 /* Delivers what late reports have left waiting, room or not: the call is about to end. */
 void rsci_call_flush_late(rsca_call *call);
 
@@ -199,11 +192,5 @@ void rsci_call_let_go(rsca_call *call);
 /* Why a registration that was unregistered stops: compared by address. */
 extern const char rsci_unregistered[];
 extern const char rsci_refused[];
-
-/* The sinks of the C and C++ world: for runs, and for registrations. */
-extern const rsci_sink_ops rsci_function_sink;        /* fn, object: user */
-extern const rsci_sink_ops rsci_function_stream_sink; /* likewise */
-extern const rsci_sink_ops rsci_callback_sink;        /* object: ICustomActionResultCallback */
-extern const rsci_sink_ops rsci_callback2_sink;       /* object: ICustomAction2ResultCallback */
 
 #endif

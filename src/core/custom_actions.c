@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "manager.h"
+#include "sinks.h"
 #include "text.h"
 
 static rsca_manager *manager_of(IPmCustomActions *iface) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "custom_actions.h"
+#include "sinks.h"
 #include "protocol_manager.h"
 #include "text.h"
 

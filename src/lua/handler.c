@@ -1,6 +1,7 @@
 #include "handler.h"
 
 #include "callback.h"
+#include "core/sinks.h"
 #include "error.h"
 #include "fiber.h"
 

@@ -25,6 +25,31 @@ static_assert(is_plain_interface<IProtocolManager>::value, "IProtocolManager");
 static_assert(is_plain_interface<IPmHealthAndIdleMonitor>::value, "IPmHealthAndIdleMonitor");
 static_assert(is_plain_interface<IHealthStatusCallback>::value, "IHealthStatusCallback");
 
+/* The signatures, as published. */
+#define METHOD_IS(interface, method, ...)                                                                              \
+  static_assert(std::is_same<decltype(&interface::method), HRESULT (interface::*)(__VA_ARGS__)>::value,                \
+                #interface "::" #method)
+
+static_assert(std::is_same<decltype(&IWpfReferencedObject::AddRef), ULONG (IWpfReferencedObject::*)()>::value,
+              "AddRef");
+static_assert(std::is_same<decltype(&IWpfReferencedObject::Release), ULONG (IWpfReferencedObject::*)()>::value,
+              "Release");
+METHOD_IS(ICustomActionResultCallback, ReportResult, HRESULT, PBYTE, DWORD);
+#if RSCA_SDK_REPORTRESULT
+METHOD_IS(ICustomAction2ResultCallback, ReportResult, HRESULT, BOOL, PBYTE, DWORD);
+#else
+METHOD_IS(ICustomAction2ResultCallback, ReportResult, HRESULT, PBYTE, DWORD);
+#endif
+METHOD_IS(IPmCustomActions, RunCustomAction, PCWSTR, PCWSTR, ICustomActionResultCallback *);
+METHOD_IS(IPmCustomActions2, RegisterCustomActionCallback, PCWSTR, PCWSTR, ICustomAction2ResultCallback *);
+METHOD_IS(IPmCustomActions2, UnregisterCustomActionCallback, PCWSTR);
+METHOD_IS(IProtocolManager, GetPmInterface, PM_INTERFACE_ID_ENUM, PVOID *);
+METHOD_IS(IProtocolManager, GetCustomInterface, DWORD, PVOID *);
+METHOD_IS(IProtocolManager, Shutdown, BOOL);
+METHOD_IS(IPmHealthAndIdleMonitor, CheckIdle, BOOL *);
+METHOD_IS(IPmHealthAndIdleMonitor, CheckHealth, IHealthStatusCallback *);
+METHOD_IS(IHealthStatusCallback, ReportHealth, BOOL);
+
 static_assert(!std::is_base_of<ICustomActionResultCallback, ICustomAction2ResultCallback>::value, "two callbacks");
 static_assert(!std::is_base_of<IPmCustomActions, IPmCustomActions2>::value, "two kinds of actions");
 

@@ -173,8 +173,8 @@ static void test_get_health_monitor_is_the_managers_with_one_more_reference(void
 
 static void test_get_any_other_id_is_not_found_and_null(void **state) {
   (void)state;
-  static const int others[] = {PM_LISTENER_CHANNEL_MANAGER_ID, PM_APPLICATION_PRELOAD_ID, PM_IDLE_TIMEOUT_ID, 0, 6, 7,
-                               0x52534331, INT32_MAX};
+  static const int others[] = {
+      PM_LISTENER_CHANNEL_MANAGER_ID, PM_APPLICATION_PRELOAD_ID, PM_IDLE_TIMEOUT_ID, 0, 6, 7, 0x52534331, INT32_MAX};
   ULONG before = count();
   for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
     PVOID out = &action;

@@ -676,6 +676,10 @@ static void test_posts_between_two_steps_write_once(void **state) {
     post(&red, i);
   assert_int_equal(atomic_load(&system_calls), 1);
   step(0);
+  for (int i = 1; i < JOBS; i++)
+    post_here(&red, i);
+  assert_int_equal(atomic_load(&system_calls), 2);
+  step(0);
 }
 
 /* ---- Waiting ---- */

@@ -1,0 +1,29 @@
+#include "buffer.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool rsci_buffer_reserve(rsci_buffer *buffer, size_t size) {
+  if (size <= buffer->capacity)
+    return true;
+  size_t capacity = buffer->capacity ? buffer->capacity : 64;
+  while (capacity < size)
+    capacity = capacity > SIZE_MAX / 2 ? size : 2 * capacity;
+  char *data = realloc(buffer->data, capacity);
+  if (!data)
+    return false;
+  buffer->data = data;
+  buffer->capacity = capacity;
+  return true;
+}
+
+bool rsci_buffer_append(rsci_buffer *buffer, const void *bytes, size_t size) {
+  if (size == 0)
+    return true;
+  if (size > SIZE_MAX - buffer->size || !rsci_buffer_reserve(buffer, buffer->size + size))
+    return false;
+  memcpy(buffer->data + buffer->size, bytes, size);
+  buffer->size += size;
+  return true;
+}
