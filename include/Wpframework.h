@@ -398,10 +398,10 @@ struct IPmCustomActions2 {
  *   ppInterface and statuses   as for GetPmInterface; also
  *   0x8007000E E_OUTOFMEMORY   it would have to be made, and there is no memory
  *
- * Shutdown: ends the manager's work; no call is accepted from then on. Callable more than once. On the thread that steps
- * the manager it does the stepping itself: it blocks until everything that was accepted has been told its end, for as
- * long as the drain limit. Everywhere else it does not block. The page reserves it to the host that owns the manager.
- * (Page: IProtocolManager::Shutdown Method.)
+ * Shutdown: ends the manager's work; no call is accepted from then on. Callable more than once. On the thread that
+ * steps the manager it does the stepping itself: it blocks until everything that was accepted has been told its end,
+ * for as long as the drain limit. Everywhere else it does not block. The page reserves it to the host that owns the
+ * manager. (Page: IProtocolManager::Shutdown Method.)
  *   fImmediate    FALSE: registrations end, calls that are queued or running may finish within the drain limit; then,
  *                 and at once where it is TRUE, what is left ends with 0x800704C7
  *   S_OK          done

@@ -102,12 +102,21 @@ static bool take_limit(cli_options *options, const char *text) {
   return false;
 }
 
-/* What getopt_long refused. `at`: the argument it was in. */
+static bool is_long_option(int value) {
+  for (const struct option *option = long_options; option->name; option++)
+    if (option->val == value)
+      return true;
+  return false;
+}
+
+/* What getopt_long refused; `at` is the argument it was in, if it was a long one. */
 static void complain_of_option(int problem, const char *at) {
   if (problem == ':')
-    cli_complain("the option '%s' needs a value (rsca --help tells more)", at);
-  else if (optopt == 0 || optopt >= OPTION_JSON || strncmp(at, "--", 2) == 0)
-    cli_complain("no such option, or not like this: %s (rsca --help tells which there are)", at);
+    cli_complain("%s needs a value (rsca --help tells more)", at);
+  else if (optopt == 0)
+    cli_complain("no such option: %s (rsca --help tells which there are)", at);
+  else if (is_long_option(optopt))
+    cli_complain("this option takes no value: %s (rsca --help tells more)", at);
   else
     cli_complain("no such option: -%c (rsca --help tells which there are)", optopt);
 }

@@ -21,29 +21,40 @@ local function text_of(err)
   return ("(error object is a %s value)"):format(type(err))
 end
 
--- "FILE:LINE: " of the innermost function that is written in Lua and was running when the error was raised.
-local function place()
-  local level = 3
-  repeat
-    local info = debug.getinfo(level, "Sl")
-    if info and info.currentline > 0 then
-      return ("%s:%d: "):format(info.short_src, info.currentline)
-    end
-    level = level + 1
-  until not info
-  return ""
+local function in_one_line(text)
+  return (text:gsub("%s*\n%s*", " "))
 end
 
+-- Whether the text says itself where it is from, as that of error() does.
+local function begins_with_place(text, file)
+  return text:sub(1, #file + 1) == file .. ":" and text:find("^%d+: ", #file + 2)
+end
+
+-- The text, and before it the line of the innermost function in Lua that was running, unless it has one already.
 local function explain(err)
-  local line = text_of(err):match("^[^\n]*")
-  return line:find(":%d+: ") and line or place() .. line
+  local text = in_one_line(text_of(err))
+  local innermost = ""
+  local level = 2
+  local info = debug.getinfo(level, "Sl")
+  while info do
+    if info.currentline > 0 then
+      if begins_with_place(text, info.short_src) then
+        return text
+      elseif innermost == "" then
+        innermost = ("%s:%d: "):format(info.short_src, info.currentline)
+      end
+    end
+    level = level + 1
+    info = debug.getinfo(level, "Sl")
+  end
+  return innermost .. text
 end
 
 arg = { [0] = script }
 local file = script ~= "-" and script or nil
 local main, problem = loadfile(file)
 if not main then
-  return problem:match("^[^\n]*")
+  return in_one_line(problem)
 end
 local ok, line = xpcall(main, explain)
 if not ok then

@@ -53,6 +53,10 @@ struct rsca_manager {
 /* Like rsca_manager_create, on a runner that others use too. Holds `runner`. */
 HRESULT rsci_manager_create(rsci_runner *runner, const rsca_config *config, rsca_manager **out);
 
+/* Keeps it alive across something that may give back its last reference, and what follows from that. No lock held. */
+void rsci_manager_keep(rsca_manager *manager);
+void rsci_manager_unkeep(rsca_manager *manager);
+
 /* Registers `action`, in place of `expected` (NULL: the name is free). Takes over the reference on S_OK.
  * RSCA_E_ALREADY_EXISTS: another one is there; RSCA_E_SHUTDOWN_IN_PROGRESS, E_OUTOFMEMORY. */
 HRESULT rsci_manager_put(rsca_manager *manager, rsci_action *action, const rsci_action *expected);

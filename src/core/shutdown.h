@@ -1,0 +1,19 @@
+/*
+ * How a manager stops: cuts, drains, and what is left when its last reference goes.
+ *
+ * Provides: rsca_manager_shutdown, rsci_manager_cut_later and its kin
+ * Uses:     manager
+ * Threads:  any
+ */
+#ifndef RSCI_SHUTDOWN_H
+#define RSCI_SHUTDOWN_H
+
+#include "manager.h"
+
+/* The last reference is gone: ends what is in flight, here or in the following steps. The caller keeps the manager. */
+void rsci_manager_cut_orphan(rsca_manager *manager);
+
+/* For a manager without an owner, where no Lua state lives that will step: runs what was posted, now or never. */
+void rsci_manager_step_orphan(rsca_manager *manager);
+
+#endif
