@@ -146,9 +146,12 @@ static void post_shutdown(rsca_manager *manager) {
 /* For a manager without an owner, where no Lua state lives that will step: what was posted is run now or never. Inside
  * a step this does nothing, and rsca_manager_step does it after the step. */
 void rsci_manager_step_orphan(rsca_manager *manager) {
+  rsci_runner *runner = manager->runner;
   size_t ran = 1;
-  while (ran > 0 && !rsci_runner_is_pinned(manager->runner))
-    (void)rsci_runner_step(manager->runner, 0, &ran);
+  /* The inbox too: what is posted while a last, empty step is on its way out finds nobody else to run it. */
+  while ((ran > 0 || atomic_load(&runner->inbox)) && !rsci_runner_is_pinned(runner))
+    if (!rsci_runner_step(runner, 0, &ran))
+      break;
 }
 
 void rsci_manager_cut_later(rsca_manager *manager) {
@@ -176,18 +179,28 @@ static bool is_awaited(rsca_manager *manager) {
   return awaited;
 }
 
+/* Cuts here, or where another thread has begun to step, in its following steps. */
+static void cut_now(rsca_manager *manager) {
+  if (cut_here(manager))
+    return;
+  refuse_calls(manager, true);
+  post_shutdown(manager);
+}
+
 /* Steps until nothing is in flight, or the time is over: then cuts. */
 static void drain_here(rsca_manager *manager) {
   uint64_t due_ns = rsci_now_ns() + manager->config.drain_ms * RSCI_NS_PER_MS;
   while (is_awaited(manager)) {
     uint64_t now_ns = rsci_now_ns();
     if (now_ns >= due_ns) {
-      (void)cut_here(manager);
+      cut_now(manager);
       break;
     }
     size_t ran;
-    if (!rsci_runner_step(manager->runner, 0, &ran))
+    if (!rsci_runner_step(manager->runner, 0, &ran)) {
+      post_shutdown(manager); /* another thread has begun to step: it goes on with the drain */
       break;
+    }
     if (ran == 0 && is_awaited(manager))
       (void)rsci_runner_wait(manager->runner, due_ns - now_ns);
   }
@@ -200,13 +213,14 @@ HRESULT rsca_manager_shutdown(rsca_manager *manager, bool immediate) {
   refuse_calls(manager, immediate);
   if (!immediate)
     end_registrations(manager);
+  bool inside = rsci_runner_is_stepped_here(manager->runner);
   if (!rsci_runner_may_step(manager->runner))
     post_shutdown(manager);
   else if (immediate)
-    (void)cut_here(manager);
+    cut_now(manager);
   else
     drain_here(manager);
-  HRESULT status = is_awaited(manager) ? S_FALSE : S_OK;
+  HRESULT status = inside || is_awaited(manager) ? S_FALSE : S_OK;
   rsci_manager_unkeep(manager);
   return status;
 }

@@ -7,6 +7,7 @@
 #include "error.h"
 #include "handler.h"
 #include "request.h"
+#include "hanging.h"
 #include "subscription.h"
 
 #if LUA_VERSION_RELEASE_NUM >= 50406

@@ -6,6 +6,8 @@
 #include "handler.h"
 #include "native_proxy.h"
 #include "request.h"
+#include "foreign_registration.h"
+#include "responses.h"
 #include "subscription.h"
 #include "text_args.h"
 #include "utf16.h"

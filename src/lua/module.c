@@ -16,6 +16,7 @@
 #include "error.h"
 #include "fiber.h"
 #include "foreign.h"
+#include "manager_methods.h"
 #include "manager_proxy.h"
 #include "request.h"
 #include "subscription.h"

@@ -6,6 +6,7 @@
 #include "callback.h"
 #include "error.h"
 #include "fiber.h"
+#include "manager_methods.h"
 #include "manager_proxy.h"
 #include "utf16.h"
 

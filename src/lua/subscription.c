@@ -6,100 +6,17 @@
 #include "error.h"
 #include "fiber.h"
 #include "handler.h"
+#include "foreign_registration.h"
+#include "hanging.h"
 #include "manager_proxy.h"
-#include "utf16.h"
-
-struct rscl_subscription {
-  rsci_refs refs;                     /* the object's, the sink's, the delivery's, and one while a handler runs */
-  rscl_state *state;                  /* held */
-  rscl_subscription *next, *previous; /* of those with a delivery */
-  rsci_stream *stream;                /* held */
-  const void *owner;                  /* finds the proxy; never dereferenced */
-  uint64_t id;
-  rscl_slot slot;          /* of the handler; 0: an iterator takes */
-  rsci_response *response; /* taken, but not given to the handler yet */
-  rsci_taken taken;        /* what that is */
-  HRESULT status;
-  IPmCustomActions2 *foreign; /* whose action it is, if not one of our managers'; borrowed from the proxy */
-  rscl_slot anchor;           /* of that proxy, in the strong table, while there is a delivery */
-  bool delivering;            /* has a delivery: the final has not been given */
-  bool busy;                  /* a handler runs */
-  bool pumping;
-  bool closed;     /* by the script: only the final is given */
-  bool queued;     /* its task has been posted */
-  rsci_task task;  /* goes on with the delivery */
-  uint64_t waiter; /* the ticket of the fiber that waits in an iterator; 0: none */
-  bool waiter_hangs;
-};
 
 enum { MOST_AT_ONCE = 64 }; /* responses handed over before others have their turn */
-
-/* ---- What hangs on a proxy ---- */
-
-rscl_slot rscl_hang(lua_State *L, rscl_state *state, int hanging, int proxy, void *owner) {
-  luaL_checkstack(L, 3, NULL);
-  hanging = lua_absindex(L, hanging);
-  proxy = proxy > LUA_REGISTRYINDEX ? lua_absindex(L, proxy) : proxy;
-  if (lua_getiuservalue(L, proxy, 2) != LUA_TTABLE) {
-    lua_pop(L, 1);
-    lua_newtable(L);
-    lua_pushvalue(L, -1);
-    lua_setiuservalue(L, proxy, 2);
-  }
-  rscl_slots_reserve(L, hanging, &state->hanging);
-  lua_pushvalue(L, -2);
-  lua_rawseti(L, -2, (lua_Integer)state->hanging.free);
-  lua_pop(L, 1);
-  return rscl_slots_put(L, hanging, &state->hanging, owner);
-}
-
-/* Leaves the table of what hangs on the owner's proxy, or did, on top; the box, at `box`, was there. */
-static bool push_hanging_of(lua_State *L, int box, const void *owner) {
-  static const int caches[] = {RSCL_UV_MANAGERS, RSCL_UV_NATIVES};
-  for (size_t i = 0; i < sizeof caches / sizeof *caches; i++) {
-    lua_getiuservalue(L, box, caches[i]);
-    bool found = lua_rawgetp(L, -1, owner) == LUA_TUSERDATA && lua_getiuservalue(L, -1, 2) == LUA_TTABLE;
-    if (found)
-      return true;
-    lua_settop(L, box);
-  }
-  lua_getiuservalue(L, box, RSCL_UV_ANCHORS);
-  lua_rawgetp(L, -1, owner);
-  return lua_istable(L, -1);
-}
-
-void rscl_unhang(lua_State *L, rscl_state *state, const void *owner, rscl_slot slot) {
-  luaL_checkstack(L, 6, NULL);
-  (void)rscl_push_box(L);
-  int box = lua_gettop(L);
-  if (push_hanging_of(L, box, owner)) {
-    lua_pushnil(L);
-    lua_rawseti(L, -2, (lua_Integer)slot);
-  }
-  lua_getiuservalue(L, box, RSCL_UV_HANGING);
-  rscl_slots_clear(L, -1, &state->hanging, slot);
-  lua_settop(L, box - 1);
-}
-
-void rscl_keep_hanging(lua_State *L, int box, int proxy, const rsca_manager *manager) {
-  if (lua_getiuservalue(L, proxy, 2) == LUA_TTABLE) {
-    lua_pushnil(L);
-    if (lua_next(L, -2)) {
-      lua_pop(L, 2);
-      lua_getiuservalue(L, box, RSCL_UV_ANCHORS);
-      lua_insert(L, -2);
-      lua_rawsetp(L, -2, manager);
-    }
-  }
-  lua_pop(L, 1);
-}
 
 /* ---- Life ---- */
 
 static const rsci_task_ops arrived_ops, pump_ops;
 
-/* `owner`: the manager, or the foreign object. */
-static rscl_subscription *subscription_create(rscl_state *state, const void *owner, size_t limit, size_t limit_bytes) {
+rscl_subscription *rscl_subscription_create(rscl_state *state, const void *owner, size_t limit, size_t limit_bytes) {
   rscl_subscription *sub = calloc(1, sizeof *sub);
   if (!sub)
     return NULL;
@@ -127,7 +44,7 @@ static void subscription_release(rscl_subscription *sub) {
 }
 
 /* The call was accepted: from here on there is a delivery. */
-static void begin_delivery(rscl_subscription *sub) {
+void rscl_subscription_begin(rscl_subscription *sub) {
   rscl_state *state = sub->state;
   (void)rsci_refs_add(&sub->refs);
   sub->delivering = true;
@@ -146,7 +63,7 @@ static void clear_anchor(lua_State *L, rscl_subscription *sub) {
 }
 
 /* Nothing is delivered any more. The handler is let go where there is a Lua state to do it in. */
-static void end_delivery(rscl_subscription *sub, lua_State *L) {
+void rscl_subscription_end(rscl_subscription *sub, lua_State *L) {
   if (!sub->delivering)
     return;
   rscl_state *state = sub->state;
@@ -170,7 +87,7 @@ static void end_delivery(rscl_subscription *sub, lua_State *L) {
 
 void rscl_subscriptions_close(rscl_state *state) {
   while (state->subscriptions)
-    end_delivery(state->subscriptions, NULL);
+    rscl_subscription_end(state->subscriptions, NULL);
 }
 
 /* ---- The sink ---- */
@@ -257,7 +174,7 @@ static void give(rscl_subscription *sub, lua_State *L) {
   sub->response = NULL;
   sub->taken = RSCI_TAKEN_NOTHING;
   if (final)
-    end_delivery(sub, L);
+    rscl_subscription_end(sub, L);
   if (fiber)
     rscl_fiber_run(fiber, nargs);
   lua_settop(L, top);
@@ -350,13 +267,8 @@ static const rsci_task_ops arrived_ops = {arrived_run, arrived_drop};
 
 /* ---- The object ---- */
 
-typedef struct subscription_object {
-  rscl_owned owned;
-  rscl_subscription *subscription; /* NULL: finalized, or never started */
-} subscription_object;
-
 static void drop_object(rscl_owned *owned) {
-  subscription_object *object = (subscription_object *)owned;
+  rscl_subscription_object *object = (rscl_subscription_object *)owned;
   rscl_subscription *sub = object->subscription;
   object->subscription = NULL;
   rscl_disown(owned);
@@ -365,9 +277,9 @@ static void drop_object(rscl_owned *owned) {
 }
 
 /* User values: the proxy of its manager, for close; a foreign registration's name. */
-static subscription_object *push_object(lua_State *L, int proxy) {
-  subscription_object *object = lua_newuserdatauv(L, sizeof *object, 2);
-  *object = (subscription_object){.subscription = NULL};
+rscl_subscription_object *rscl_subscription_push(lua_State *L, int proxy) {
+  rscl_subscription_object *object = lua_newuserdatauv(L, sizeof *object, 2);
+  *object = (rscl_subscription_object){.subscription = NULL};
   rscl_object_set_type(L, &rscl_subscription_type);
   rscl_own(&((rscl_box *)lua_touserdata(L, RSCL_BOX))->owned, &object->owned, drop_object);
   lua_pushvalue(L, proxy);
@@ -376,21 +288,10 @@ static subscription_object *push_object(lua_State *L, int proxy) {
 }
 
 static rscl_subscription *check_subscription(lua_State *L, int arg) {
-  subscription_object *object = rscl_object_check(L, arg, &rscl_subscription_type);
+  rscl_subscription_object *object = rscl_object_check(L, arg, &rscl_subscription_type);
   if (!object->subscription)
     luaL_error(L, "this subscription has been finalized");
   return object->subscription;
-}
-
-/* The name, in UTF-16, is the second user value. */
-static bool unregister_foreign(lua_State *L, rscl_subscription *sub, int index) {
-  lua_getiuservalue(L, index, 2);
-  PCWSTR name = lua_touserdata(L, -1);
-  HRESULT status = sub->foreign->lpVtbl->UnregisterCustomActionCallback(sub->foreign, name);
-  lua_pop(L, 1);
-  if (!sub->slot)
-    end_delivery(sub, L);
-  return SUCCEEDED(status);
 }
 
 /* Ends the registration; the final is still to come to a handler. True: it was open. */
@@ -399,13 +300,13 @@ static bool close_subscription(lua_State *L, rscl_subscription *sub, int index) 
     return false;
   sub->closed = true;
   if (sub->foreign)
-    return unregister_foreign(L, sub, index);
+    return rscl_foreign_unregister(L, sub, index);
   lua_getiuservalue(L, index, 1);
   rsca_manager *manager = rscl_manager_test(L, -1);
   lua_pop(L, 1);
   bool open = manager && rsca_manager_unsubscribe(manager, sub->id) == S_OK;
   if (!sub->slot)
-    end_delivery(sub, L); /* an iterator: nobody asks for its final */
+    rscl_subscription_end(sub, L); /* an iterator: nobody asks for its final */
   return open;
 }
 
@@ -415,7 +316,7 @@ static int subscription_close(lua_State *L) {
 }
 
 static int subscription_gc(lua_State *L) {
-  subscription_object *object = rscl_object_check(L, 1, &rscl_subscription_type);
+  rscl_subscription_object *object = rscl_object_check(L, 1, &rscl_subscription_type);
   rscl_subscription *sub = object->subscription;
   if (sub && !sub->slot && ((rscl_box *)lua_touserdata(L, RSCL_BOX))->state)
     (void)close_subscription(L, sub, 1);
@@ -451,16 +352,17 @@ const rscl_type rscl_subscription_type = {"rsca.subscription", subscription_meta
 static HRESULT start(rscl_subscription *sub, rsca_manager *manager, rsci_session *session, rscl_text name,
                      rscl_text args) {
   const rsci_sink sink = {.ops = &subscription_sink, .object = sub, .hangs = true};
-  begin_delivery(sub); /* first: an action elsewhere may answer at once */
+  rscl_subscription_begin(sub); /* first: an action elsewhere may answer at once */
   HRESULT status = rsci_manager_run(manager, session, name.data, name.size, args.data, args.size, &sink, &sub->id);
   return status;
 }
 
 /* Starts one whose handler, if any, is at `handler`; after a failure it has no delivery. The object owns it. */
-static HRESULT start_for(lua_State *L, rscl_state *state, subscription_object *object, rsca_manager *manager,
-                         rsci_session *session, int proxy, rscl_text name, rscl_text args, int handler) {
+HRESULT rscl_subscription_start(lua_State *L, rscl_state *state, rscl_subscription_object *object,
+                                rsca_manager *manager, rsci_session *session, int proxy, rscl_text name, rscl_text args,
+                                int handler) {
   rscl_subscription *sub = object->subscription =
-      subscription_create(state, manager, manager->config.stream_limit, manager->config.stream_bytes);
+      rscl_subscription_create(state, manager, manager->config.stream_limit, manager->config.stream_bytes);
   if (!sub)
     return E_OUTOFMEMORY;
   if (handler) {
@@ -471,226 +373,21 @@ static HRESULT start_for(lua_State *L, rscl_state *state, subscription_object *o
   }
   HRESULT status = start(sub, manager, session, name, args);
   if (FAILED(status))
-    end_delivery(sub, L);
+    rscl_subscription_end(sub, L);
   return status;
 }
 
 int rscl_subscribe(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, rscl_text name, rscl_text args,
                    int handler) {
   rscl_check_handler(L, handler);
-  subscription_object *object = push_object(L, proxy);
-  HRESULT status = start_for(L, state, object, manager, NULL, proxy, name, args, handler);
+  rscl_subscription_object *object = rscl_subscription_push(L, proxy);
+  HRESULT status = rscl_subscription_start(L, state, object, manager, NULL, proxy, name, args, handler);
   return FAILED(status) ? rscl_refused(L, status, name.data) : 1;
 }
 
 HRESULT rscl_register_callback(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, rscl_text name,
                                rscl_text args, int handler) {
   rscl_check_handler(L, handler);
-  subscription_object *object = push_object(L, proxy);
-  return start_for(L, state, object, manager, &manager->default_session, proxy, name, args, handler);
-}
-
-/* ---- Registrations with a manager that somebody else implemented ---- */
-
-/* What such a manager is given: puts what it reports into the stream, from whatever thread. */
-typedef struct foreign_callback {
-  ICustomAction2ResultCallback iface;
-  rsci_refs refs;
-  rsci_stream *stream; /* held */
-  atomic_bool finished;
-} foreign_callback;
-
-static ULONG foreign_AddRef(ICustomAction2ResultCallback *iface) {
-  return rsci_refs_add(&((foreign_callback *)iface)->refs);
-}
-
-/* Once. */
-static void finish_foreign(foreign_callback *self, HRESULT status, const void *bytes, size_t size) {
-  if (!atomic_exchange(&self->finished, true))
-    rsci_stream_finish(self->stream, status, bytes, size);
-}
-
-static ULONG foreign_Release(ICustomAction2ResultCallback *iface) {
-  foreign_callback *self = (foreign_callback *)iface;
-  uint32_t count = rsci_refs_drop(&self->refs);
-  if (count == 0) {
-    static const char text[] = "the manager let go of the registration without a final report";
-    finish_foreign(self, RPC_E_DISCONNECTED, text, sizeof text - 1);
-    rsci_stream_release(self->stream);
-    free(self);
-  }
-  return count;
-}
-
-static HRESULT report_foreign(foreign_callback *self, HRESULT status, bool final, const void *bytes, size_t size) {
-  if (!bytes && size > 0)
-    return E_INVALIDARG;
-  if (atomic_load(&self->finished))
-    return RSCA_E_CANCELLED; /* late: dropped */
-  if (final) {
-    finish_foreign(self, status, bytes, size);
-    return S_OK;
-  }
-  HRESULT put = rsci_stream_put(self->stream, bytes, size, false);
-  if (put == RSCA_E_CANCELLED)
-    finish_foreign(self, put, rsci_refused, strlen(rsci_refused));
-  if (put == RSCA_E_BUSY) {
-    static const char text[] = "the script lags too far behind the responses";
-    finish_foreign(self, RSCA_E_BUSY, text, sizeof text - 1);
-  }
-  return put;
-}
-
-#if RSCA_SDK_REPORTRESULT
-static HRESULT foreign_ReportResult(ICustomAction2ResultCallback *iface, HRESULT hrStatus, BOOL fFinalResponse,
-                                    PBYTE pbResponse, DWORD cbResponse) {
-  return report_foreign((foreign_callback *)iface, hrStatus, fFinalResponse != 0, pbResponse, cbResponse);
-}
-#else
-static HRESULT foreign_ReportResult(ICustomAction2ResultCallback *iface, HRESULT hrStatus, PBYTE pbResponse,
-                                    DWORD cbResponse) {
-  return report_foreign((foreign_callback *)iface, hrStatus, hrStatus != S_OK, pbResponse, cbResponse);
-}
-#endif
-
-static const ICustomAction2ResultCallbackVtbl foreign_vtbl = {foreign_AddRef, foreign_Release, foreign_ReportResult};
-
-enum { FOREIGN_LIMIT = 4096, FOREIGN_LIMIT_BYTES = 16 << 20 }; /* it can't be made to wait: more room than ours has */
-
-/* Registers; `handler` 0: for an iterator. The object, on top, owns the subscription. [-0, +0, m] */
-static HRESULT start_foreign(lua_State *L, rscl_state *state, subscription_object *object, IPmCustomActions2 *actions,
-                             int proxy, rscl_text name, rscl_text args, int handler) {
-  int index = lua_gettop(L);
-  luaL_checkstack(L, 6, NULL);
-  PCWSTR name16 = rscl_push_utf16(L, name);
-  lua_pushvalue(L, -1);
-  lua_setiuservalue(L, index, 2);
-  PCWSTR args16 = rscl_push_utf16(L, args);
-  rscl_subscription *sub = object->subscription =
-      subscription_create(state, actions, FOREIGN_LIMIT, FOREIGN_LIMIT_BYTES);
-  if (!sub)
-    return E_OUTOFMEMORY;
-  sub->foreign = actions;
-  lua_getiuservalue(L, RSCL_BOX, RSCL_UV_HANGING);
-  lua_getiuservalue(L, RSCL_BOX, RSCL_UV_SLOTS);
-  if (handler) {
-    lua_pushvalue(L, handler);
-    sub->slot = rscl_hang(L, state, -3, proxy, NULL);
-  }
-  rscl_slots_reserve(L, -1, &state->slots);
-  foreign_callback *callback = malloc(sizeof *callback);
-  if (!callback)
-    return E_OUTOFMEMORY;
-  *callback = (foreign_callback){.iface = {&foreign_vtbl}, .stream = sub->stream};
-  rsci_refs_init(&callback->refs);
-  atomic_init(&callback->finished, false);
-  rsci_stream_hold(sub->stream);
-  lua_pushvalue(L, proxy);
-  sub->anchor = rscl_slots_put(L, -2, &state->slots, NULL);
-  begin_delivery(sub);
-  HRESULT status = actions->lpVtbl->RegisterCustomActionCallback(actions, name16, args16, &callback->iface);
-  if (FAILED(status)) {
-    atomic_store(&callback->finished, true);
-    end_delivery(sub, L);
-  }
-  (void)foreign_Release(&callback->iface);
-  lua_settop(L, index);
-  return status;
-}
-
-int rscl_subscribe_foreign(lua_State *L, rscl_state *state, IPmCustomActions2 *actions, int proxy, rscl_text name,
-                           rscl_text args, int handler) {
-  subscription_object *object = push_object(L, proxy);
-  HRESULT status = start_foreign(L, state, object, actions, proxy, name, args, handler);
-  return FAILED(status) ? rscl_refused(L, status, name.data) : 1;
-}
-
-HRESULT rscl_register_foreign(lua_State *L, rscl_state *state, IPmCustomActions2 *actions, int proxy, rscl_text name,
-                              rscl_text args, int handler) {
-  subscription_object *object = push_object(L, proxy);
-  return start_foreign(L, state, object, actions, proxy, name, args, handler);
-}
-
-/* ---- Iterating ---- */
-
-static int next_response(lua_State *L);
-
-static int next_arrived(lua_State *L, int status, lua_KContext context) {
-  (void)status;
-  (void)context;
-  (void)rscl_resumed(L, rscl_check_state(L));
-  return next_response(L);
-}
-
-/* The iterator: upvalues are the box, the subscription and the action's name. */
-static int next_response(lua_State *L) {
-  rscl_state *state = rscl_check_state(L);
-  int object = lua_upvalueindex(2);
-  rscl_subscription *sub = ((subscription_object *)lua_touserdata(L, object))->subscription;
-  if (sub)
-    sub->waiter = 0;
-  while (sub && sub->delivering) {
-    if (sub->taken == RSCI_TAKEN_NOTHING)
-      sub->taken = rsci_stream_take(sub->stream, &sub->response, &sub->status);
-    if (sub->taken == RSCI_TAKEN_NOTHING) {
-      rscl_mode mode = rscl_wait_mode(L, state);
-      if (mode == RSCL_CLOSING)
-        return 0;
-      if (mode == RSCL_YIELD) {
-        sub->waiter = rscl_fiber_ticket(state->current);
-        sub->waiter_hangs = state->current->hangs_on != NULL;
-        state->current->wait = RSCL_WAIT_STREAM;
-        return lua_yieldk(L, 0, 0, next_arrived);
-      }
-      (void)rscl_block(L, state, UINT64_MAX);
-      continue;
-    }
-    const char *bytes = sub->response ? sub->response->bytes : "";
-    size_t size = sub->response ? sub->response->size : 0;
-    bool failed = FAILED(sub->status), final = sub->taken == RSCI_TAKEN_FINAL;
-    if (failed)
-      rscl_push_error(L, sub->status, bytes, size, lua_tostring(L, lua_upvalueindex(3)));
-    else
-      lua_pushlstring(L, bytes, size);
-    free(sub->response);
-    sub->response = NULL;
-    sub->taken = RSCI_TAKEN_NOTHING;
-    if (final)
-      end_delivery(sub, L);
-    if (failed)
-      return lua_error(L);
-    return final ? 0 : 1;
-  }
-  return 0;
-}
-
-/* What a generic for needs: the iterator, nil, nil, and the subscription, on top, to be closed when the loop is left.
- */
-static int push_iterator(lua_State *L, HRESULT status, rscl_text name) {
-  if (FAILED(status)) {
-    (void)rscl_refused(L, status, name.data);
-    return lua_error(L);
-  }
-  int subscription = lua_gettop(L);
-  lua_pushvalue(L, RSCL_BOX);
-  lua_pushvalue(L, subscription);
-  lua_pushlstring(L, name.data, name.size);
-  lua_pushcclosure(L, next_response, 3);
-  lua_pushnil(L);
-  lua_pushnil(L);
-  lua_pushvalue(L, subscription);
-  return 4;
-}
-
-int rscl_responses(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, rscl_text name, rscl_text args) {
-  subscription_object *object = push_object(L, proxy);
-  HRESULT status = start_for(L, state, object, manager, NULL, proxy, name, args, 0);
-  return push_iterator(L, status, name);
-}
-
-int rscl_responses_foreign(lua_State *L, rscl_state *state, IPmCustomActions2 *actions, int proxy, rscl_text name,
-                           rscl_text args) {
-  subscription_object *object = push_object(L, proxy);
-  HRESULT status = start_foreign(L, state, object, actions, proxy, name, args, 0);
-  return push_iterator(L, status, name);
+  rscl_subscription_object *object = rscl_subscription_push(L, proxy);
+  return rscl_subscription_start(L, state, object, manager, &manager->default_session, proxy, name, args, handler);
 }

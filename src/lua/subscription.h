@@ -18,24 +18,41 @@
 
 typedef struct rscl_subscription rscl_subscription;
 
+struct rscl_subscription {
+  rsci_refs refs;                     /* the object's, the sink's, the delivery's, and one while a handler runs */
+  rscl_state *state;                  /* held */
+  rscl_subscription *next, *previous; /* of those with a delivery */
+  rsci_stream *stream;                /* held */
+  const void *owner;                  /* finds the proxy; never dereferenced */
+  uint64_t id;
+  rscl_slot slot;          /* of the handler; 0: an iterator takes */
+  rsci_response *response; /* taken, but not given to the handler yet */
+  rsci_taken taken;        /* what that is */
+  HRESULT status;
+  IPmCustomActions2 *foreign; /* whose action it is, if not one of our managers'; borrowed from the proxy */
+  rscl_slot anchor;           /* of that proxy, in the strong table, while there is a delivery */
+  bool delivering;            /* has a delivery: the final has not been given */
+  bool busy;                  /* a handler runs */
+  bool pumping;
+  bool closed;     /* by the script: only the final is given */
+  bool queued;     /* its task has been posted */
+  rsci_task task;  /* goes on with the delivery */
+  uint64_t waiter; /* the ticket of the fiber that waits in an iterator; 0: none */
+  bool waiter_hangs;
+};
+
+typedef struct rscl_subscription_object {
+  rscl_owned owned;
+  rscl_subscription *subscription; /* NULL: finalized, or never started */
+} rscl_subscription_object;
+
 /* subscribe(name, args, handler): pushes a subscription, or nil, err. `proxy`: index of the manager's. */
 int rscl_subscribe(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, rscl_text name, rscl_text args,
                    int handler);
 
-/* responses(name, args): pushes what a generic for needs; raises the err where it is refused. */
-int rscl_responses(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, rscl_text name, rscl_text args);
-
 /* The documented method, in the manager's default session. */
 HRESULT rscl_register_callback(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, rscl_text name,
                                rscl_text args, int handler);
-
-/* The same with a manager that somebody else implemented; `proxy`: index of its. */
-int rscl_subscribe_foreign(lua_State *L, rscl_state *state, IPmCustomActions2 *actions, int proxy, rscl_text name,
-                           rscl_text args, int handler);
-int rscl_responses_foreign(lua_State *L, rscl_state *state, IPmCustomActions2 *actions, int proxy, rscl_text name,
-                           rscl_text args);
-HRESULT rscl_register_foreign(lua_State *L, rscl_state *state, IPmCustomActions2 *actions, int proxy, rscl_text name,
-                              rscl_text args, int handler);
 
 /* The handler that was given a response has ended; the fiber's reference goes with it. */
 void rscl_subscription_handled(rscl_subscription *subscription, HRESULT answer);
@@ -46,18 +63,27 @@ bool rscl_subscription_hangs(const rscl_state *state, const rsca_call *call);
 /* The state closes: nobody takes any more. */
 void rscl_subscriptions_close(rscl_state *state);
 
+/* ---- For those who start them ---- */
+
+/* `owner`: the manager, or the foreign object. With one reference; NULL: out of memory. */
+rscl_subscription *rscl_subscription_create(rscl_state *state, const void *owner, size_t limit, size_t limit_bytes);
+
+/* An object without a subscription yet; `proxy`: index of its manager's. [-0, +1, m] */
+rscl_subscription_object *rscl_subscription_push(lua_State *L, int proxy);
+
+/* Starts one whose handler, if any, is at `handler`; after a failure it has no delivery. The object owns it.
+ * [-0, +0, m] */
+HRESULT rscl_subscription_start(lua_State *L, rscl_state *state, rscl_subscription_object *object,
+                                rsca_manager *manager, rsci_session *session, int proxy, rscl_text name, rscl_text args,
+                                int handler);
+
+/* From here on there is a delivery: it is waited for. */
+void rscl_subscription_begin(rscl_subscription *subscription);
+
+/* Nothing is delivered any more; harmless where nothing was. The handler is let go where there is a Lua state (L) to do
+ * it in. [-0, +0, -] */
+void rscl_subscription_end(rscl_subscription *subscription, lua_State *L);
+
 extern const rscl_type rscl_subscription_type;
-
-/* ---- What hangs on a manager's proxy: its second user value, slot -> value ---- */
-
-/* Puts the value on top into a slot of the weak table, and into the proxy. `hanging`: index of the weak table.
- * [-1, +0, m] */
-rscl_slot rscl_hang(lua_State *L, rscl_state *state, int hanging, int proxy, void *owner);
-
-/* Never fails. [-0, +0, -] */
-void rscl_unhang(lua_State *L, rscl_state *state, const void *owner, rscl_slot slot);
-
-/* The proxy goes: what is still hanging on it stays for those who will close it. [-0, +0, -] */
-void rscl_keep_hanging(lua_State *L, int box, int proxy, const rsca_manager *manager);
 
 #endif

@@ -1,0 +1,138 @@
+#include "foreign_registration.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/call.h"
+#include "error.h"
+#include "hanging.h"
+#include "utf16.h"
+
+/* What such a manager is given: puts what it reports into the stream, from whatever thread. */
+typedef struct foreign_callback {
+  ICustomAction2ResultCallback iface;
+  rsci_refs refs;
+  rsci_stream *stream; /* held */
+  atomic_bool finished;
+} foreign_callback;
+
+static ULONG foreign_AddRef(ICustomAction2ResultCallback *iface) {
+  return rsci_refs_add(&((foreign_callback *)iface)->refs);
+}
+
+/* Once. */
+static void finish_foreign(foreign_callback *self, HRESULT status, const void *bytes, size_t size) {
+  if (!atomic_exchange(&self->finished, true))
+    rsci_stream_finish(self->stream, status, bytes, size);
+}
+
+static ULONG foreign_Release(ICustomAction2ResultCallback *iface) {
+  foreign_callback *self = (foreign_callback *)iface;
+  uint32_t count = rsci_refs_drop(&self->refs);
+  if (count == 0) {
+    static const char text[] = "the manager let go of the registration without a final report";
+    finish_foreign(self, RPC_E_DISCONNECTED, text, sizeof text - 1);
+    rsci_stream_release(self->stream);
+    free(self);
+  }
+  return count;
+}
+
+static HRESULT report_foreign(foreign_callback *self, HRESULT status, bool final, const void *bytes, size_t size) {
+  if (!bytes && size > 0)
+    return E_INVALIDARG;
+  if (atomic_load(&self->finished))
+    return RSCA_E_CANCELLED; /* late: dropped */
+  if (final) {
+    finish_foreign(self, status, bytes, size);
+    return S_OK;
+  }
+  HRESULT put = rsci_stream_put(self->stream, bytes, size, false);
+  if (put == RSCA_E_CANCELLED)
+    finish_foreign(self, put, rsci_refused, strlen(rsci_refused));
+  if (put == RSCA_E_BUSY) {
+    static const char text[] = "the script lags too far behind the responses";
+    finish_foreign(self, RSCA_E_BUSY, text, sizeof text - 1);
+  }
+  return put;
+}
+
+#if RSCA_SDK_REPORTRESULT
+static HRESULT foreign_ReportResult(ICustomAction2ResultCallback *iface, HRESULT hrStatus, BOOL fFinalResponse,
+                                    PBYTE pbResponse, DWORD cbResponse) {
+  return report_foreign((foreign_callback *)iface, hrStatus, fFinalResponse != 0, pbResponse, cbResponse);
+}
+#else
+static HRESULT foreign_ReportResult(ICustomAction2ResultCallback *iface, HRESULT hrStatus, PBYTE pbResponse,
+                                    DWORD cbResponse) {
+  return report_foreign((foreign_callback *)iface, hrStatus, hrStatus != S_OK, pbResponse, cbResponse);
+}
+#endif
+
+static const ICustomAction2ResultCallbackVtbl foreign_vtbl = {foreign_AddRef, foreign_Release, foreign_ReportResult};
+
+enum { FOREIGN_LIMIT = 4096, FOREIGN_LIMIT_BYTES = 16 << 20 }; /* it can't be made to wait: more room than ours has */
+
+HRESULT rscl_foreign_start(lua_State *L, rscl_state *state, rscl_subscription_object *object,
+                           IPmCustomActions2 *actions, int proxy, rscl_text name, rscl_text args, int handler) {
+  int index = lua_gettop(L);
+  luaL_checkstack(L, 6, NULL);
+  PCWSTR name16 = rscl_push_utf16(L, name);
+  lua_pushvalue(L, -1);
+  lua_setiuservalue(L, index, 2);
+  PCWSTR args16 = rscl_push_utf16(L, args);
+  rscl_subscription *sub = object->subscription =
+      rscl_subscription_create(state, actions, FOREIGN_LIMIT, FOREIGN_LIMIT_BYTES);
+  if (!sub)
+    return E_OUTOFMEMORY;
+  sub->foreign = actions;
+  lua_getiuservalue(L, RSCL_BOX, RSCL_UV_HANGING);
+  lua_getiuservalue(L, RSCL_BOX, RSCL_UV_SLOTS);
+  if (handler) {
+    lua_pushvalue(L, handler);
+    sub->slot = rscl_hang(L, state, -3, proxy, NULL);
+  }
+  rscl_slots_reserve(L, -1, &state->slots);
+  foreign_callback *callback = malloc(sizeof *callback);
+  if (!callback)
+    return E_OUTOFMEMORY;
+  *callback = (foreign_callback){.iface = {&foreign_vtbl}, .stream = sub->stream};
+  rsci_refs_init(&callback->refs);
+  atomic_init(&callback->finished, false);
+  rsci_stream_hold(sub->stream);
+  lua_pushvalue(L, proxy);
+  sub->anchor = rscl_slots_put(L, -2, &state->slots, NULL);
+  rscl_subscription_begin(sub);
+  HRESULT status = actions->lpVtbl->RegisterCustomActionCallback(actions, name16, args16, &callback->iface);
+  if (FAILED(status)) {
+    atomic_store(&callback->finished, true);
+    rscl_subscription_end(sub, L);
+  }
+  (void)foreign_Release(&callback->iface);
+  lua_settop(L, index);
+  return status;
+}
+
+int rscl_subscribe_foreign(lua_State *L, rscl_state *state, IPmCustomActions2 *actions, int proxy, rscl_text name,
+                           rscl_text args, int handler) {
+  rscl_subscription_object *object = rscl_subscription_push(L, proxy);
+  HRESULT status = rscl_foreign_start(L, state, object, actions, proxy, name, args, handler);
+  return FAILED(status) ? rscl_refused(L, status, name.data) : 1;
+}
+
+HRESULT rscl_register_foreign(lua_State *L, rscl_state *state, IPmCustomActions2 *actions, int proxy, rscl_text name,
+                              rscl_text args, int handler) {
+  rscl_subscription_object *object = rscl_subscription_push(L, proxy);
+  return rscl_foreign_start(L, state, object, actions, proxy, name, args, handler);
+}
+
+/* The name, in UTF-16, is the second user value. */
+bool rscl_foreign_unregister(lua_State *L, rscl_subscription *sub, int index) {
+  lua_getiuservalue(L, index, 2);
+  PCWSTR name = lua_touserdata(L, -1);
+  HRESULT status = sub->foreign->lpVtbl->UnregisterCustomActionCallback(sub->foreign, name);
+  lua_pop(L, 1);
+  if (!sub->slot)
+    rscl_subscription_end(sub, L);
+  return SUCCEEDED(status);
+}

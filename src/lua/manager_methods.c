@@ -1,0 +1,345 @@
+#include "manager_methods.h"
+
+#include <string.h>
+
+#include "action.h"
+#include "error.h"
+#include "fiber.h"
+#include "handler.h"
+#include "manager_proxy.h"
+#include "request.h"
+#include "responses.h"
+#include "subscription.h"
+#include "text_args.h"
+
+/* m:shutdown([immediate]): true when nothing is in flight any more, false when that ends in the following steps */
+static int manager_shutdown(lua_State *L) {
+  (void)rscl_check_state(L);
+  rsca_manager *manager = rscl_manager_check(L, 1);
+  bool immediate = false;
+  if (!lua_isnoneornil(L, 2)) {
+    luaL_checktype(L, 2, LUA_TBOOLEAN);
+    immediate = lua_toboolean(L, 2);
+  }
+  HRESULT status = rsca_manager_shutdown(manager, immediate);
+  rscl_manager_settle(L, RSCL_BOX, 1);
+  lua_pushboolean(L, status == S_OK);
+  return 1;
+}
+
+static void set_count(lua_State *L, const char *name, uint64_t count) {
+  lua_pushinteger(L, (lua_Integer)count);
+  lua_setfield(L, -2, name);
+}
+
+/* m:stats() */
+static int manager_stats(lua_State *L) {
+  rsca_manager_stats stats;
+  rsca_manager_get_stats(rscl_manager_check(L, 1), &stats);
+  lua_createtable(L, 0, 6);
+  set_count(L, "accepted", stats.accepted);
+  set_count(L, "ended", stats.ended);
+  set_count(L, "in_flight", stats.accepted - stats.ended);
+  set_count(L, "failed_callbacks", stats.failed_callback);
+  set_count(L, "actions", stats.actions);
+  set_count(L, "queued_bytes", stats.queued_bytes);
+  return 1;
+}
+
+/* m:health() */
+static int manager_health(lua_State *L) {
+  rsca_manager *manager = rscl_manager_check(L, 1);
+  size_t in_flight = rsci_manager_live(manager);
+  lua_createtable(L, 0, 3);
+  lua_pushboolean(L, rsci_manager_is_open(manager));
+  lua_setfield(L, -2, "healthy");
+  lua_pushboolean(L, in_flight == 0);
+  lua_setfield(L, -2, "idle");
+  set_count(L, "in_flight", in_flight);
+  return 1;
+}
+
+/* The proxy of a function of the module. */
+#define OWN_PROXY lua_upvalueindex(2)
+
+static rsca_manager *own_manager(lua_State *L) {
+  (void)rscl_check_state(L);
+  rsca_manager *manager = rscl_manager_test(L, OWN_PROXY);
+  if (!manager)
+    luaL_error(L, "this state's manager has been released");
+  return manager;
+}
+
+static int register_action(lua_State *L, rsca_manager *manager, int proxy, int first) {
+  int results = rscl_action_register(L, rscl_check_state(L), manager, proxy, first);
+  rscl_manager_settle(L, RSCL_BOX, proxy);
+  return results;
+}
+
+static int unregister_action(lua_State *L, rsca_manager *manager, int first) {
+  rscl_text name = rscl_check_name(L, first);
+  HRESULT status = rsci_manager_take(manager, name.data, name.size);
+  if (FAILED(status))
+    return rscl_refused(L, status, name.data);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static int call_action(lua_State *L, rsca_manager *manager, int proxy, int first) {
+  (void)rscl_check_name(L, first);
+  rscl_text args = rscl_check_args(L, first + 1);
+  return rscl_request_call(L, rscl_check_state(L), (rscl_target){.manager = manager}, proxy, first, args);
+}
+
+static HRESULT run_with(lua_State *L, rscl_state *state, rsca_manager *manager, rscl_text name, rscl_text args,
+                        int callback, uint64_t *id) {
+  rsci_sink sink = rscl_check_sink(L, state, callback);
+  HRESULT status = rsci_manager_run(manager, NULL, name.data, name.size, args.data, args.size, &sink, id);
+  if (FAILED(status))
+    rscl_sink_undo(L, state, &sink);
+  else
+    rscl_sink_accepted(state, &sink);
+  return status;
+}
+
+static int run_action(lua_State *L, rsca_manager *manager, int proxy, int first) {
+  rscl_state *state = rscl_check_state(L);
+  rscl_text name = rscl_check_name(L, first);
+  /* run(name, callback) is what one types at first. */
+  luaL_argcheck(L, !lua_isfunction(L, first + 1), first + 1, "arguments (a string) expected before the callback");
+  rscl_text args = rscl_check_args(L, first + 1);
+  int results;
+  if (lua_isnoneornil(L, first + 2)) {
+    results = rscl_request_run(L, state, (rscl_target){.manager = manager}, proxy, name, args);
+  } else {
+    uint64_t id;
+    HRESULT status = run_with(L, state, manager, name, args, first + 2, &id);
+    if (FAILED(status))
+      return rscl_refused(L, status, name.data);
+    lua_pushinteger(L, (lua_Integer)id);
+    results = 1;
+  }
+  rscl_manager_settle(L, RSCL_BOX, proxy);
+  return results;
+}
+
+static int subscribe_to(lua_State *L, rsca_manager *manager, int proxy, int first) {
+  rscl_text name = rscl_check_name(L, first);
+  luaL_argcheck(L, !lua_isfunction(L, first + 1), first + 1, "arguments (a string) expected before the handler");
+  rscl_text args = rscl_check_args(L, first + 1);
+  return rscl_subscribe(L, rscl_check_state(L), manager, proxy, name, args, first + 2);
+}
+
+static int responses_of(lua_State *L, rsca_manager *manager, int proxy, int first) {
+  rscl_text name = rscl_check_name(L, first);
+  rscl_text args = rscl_check_args(L, first + 1);
+  return rscl_responses(L, rscl_check_state(L), manager, proxy, name, args);
+}
+
+int rscl_manager_cancel(lua_State *L, int index, uint64_t id) {
+  rsca_manager *manager = rscl_manager_test(L, index);
+  HRESULT status = manager ? rsca_manager_cancel(manager, id, 0) : RSCA_E_NOT_FOUND;
+  if (FAILED(status))
+    return rscl_fail(L, status, "there is no such call, or it has ended", NULL);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static int cancel_call(lua_State *L, int proxy, int first) {
+  lua_Integer id = luaL_checkinteger(L, first);
+  return rscl_manager_cancel(L, proxy, (uint64_t)id);
+}
+
+/* Copies what rsca_manager_list visits into memory that Lua owns: making tables may raise, and must hold nothing. */
+typedef struct listing {
+  char *text; /* name, help, place: each with its NUL */
+  size_t size, capacity;
+} listing;
+
+static void add_to_listing(void *user, const rsca_action_info *action) {
+  listing *list = user;
+  const char *fields[] = {action->name, action->help, action->place};
+  for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+    size_t size = strlen(fields[i]) + 1;
+    if (list->size + size <= list->capacity)
+      memcpy(list->text + list->size, fields[i], size);
+    list->size += size;
+  }
+}
+
+static const char *push_field(lua_State *L, const char *at, const char *field) {
+  lua_pushstring(L, at);
+  lua_setfield(L, -2, field);
+  return at + strlen(at) + 1;
+}
+
+static int list_actions(lua_State *L, rsca_manager *manager) {
+  listing list = {NULL, 0, 0};
+  do { /* once for the size, then until it fits */
+    list.capacity = list.size;
+    list.text = lua_newuserdatauv(L, list.capacity + 1, 0);
+    list.size = 0;
+    HRESULT status = rsca_manager_list(manager, add_to_listing, &list);
+    if (FAILED(status))
+      return rscl_fail(L, status, NULL, NULL);
+  } while (list.size > list.capacity);
+  lua_newtable(L);
+  lua_Integer count = 0;
+  for (const char *at = list.text; at < list.text + list.size;) {
+    lua_createtable(L, 0, 3);
+    at = push_field(L, at, "name");
+    at = push_field(L, at, "help");
+    at = push_field(L, at, "place");
+    lua_rawseti(L, -2, ++count);
+  }
+  return 1;
+}
+
+static int module_register(lua_State *L) {
+  return register_action(L, own_manager(L), OWN_PROXY, 1);
+}
+
+static int module_unregister(lua_State *L) {
+  return unregister_action(L, own_manager(L), 1);
+}
+
+static int module_call(lua_State *L) {
+  return call_action(L, own_manager(L), OWN_PROXY, 1);
+}
+
+static int module_run(lua_State *L) {
+  return run_action(L, own_manager(L), OWN_PROXY, 1);
+}
+
+static int module_subscribe(lua_State *L) {
+  return subscribe_to(L, own_manager(L), OWN_PROXY, 1);
+}
+
+static int module_responses(lua_State *L) {
+  return responses_of(L, own_manager(L), OWN_PROXY, 1);
+}
+
+static int module_cancel(lua_State *L) {
+  (void)own_manager(L);
+  return cancel_call(L, OWN_PROXY, 1);
+}
+
+static int module_list(lua_State *L) {
+  return list_actions(L, own_manager(L));
+}
+
+static int module_own_manager(lua_State *L) {
+  (void)own_manager(L);
+  lua_pushvalue(L, OWN_PROXY);
+  return 1;
+}
+
+const luaL_Reg rscl_manager_functions[] = {{"register", module_register},
+                                           {"unregister", module_unregister},
+                                           {"call", module_call},
+                                           {"run", module_run},
+                                           {"subscribe", module_subscribe},
+                                           {"responses", module_responses},
+                                           {"cancel", module_cancel},
+                                           {"list", module_list},
+                                           {"own_manager", module_own_manager},
+                                           {NULL, NULL}};
+
+static int manager_register(lua_State *L) {
+  return register_action(L, rscl_manager_check(L, 1), 1, 2);
+}
+
+static int manager_unregister(lua_State *L) {
+  return unregister_action(L, rscl_manager_check(L, 1), 2);
+}
+
+static int manager_call(lua_State *L) {
+  rsca_manager *manager = rscl_manager_check(L, 1);
+  return call_action(L, manager, 1, 2);
+}
+
+static int manager_run(lua_State *L) {
+  return run_action(L, rscl_manager_check(L, 1), 1, 2);
+}
+
+static int manager_subscribe(lua_State *L) {
+  return subscribe_to(L, rscl_manager_check(L, 1), 1, 2);
+}
+
+static int manager_responses(lua_State *L) {
+  return responses_of(L, rscl_manager_check(L, 1), 1, 2);
+}
+
+static int manager_cancel(lua_State *L) {
+  (void)rscl_manager_check(L, 1);
+  return cancel_call(L, 1, 2);
+}
+
+static int manager_list(lua_State *L) {
+  return list_actions(L, rscl_manager_check(L, 1));
+}
+
+/* The documented methods: a status, never an error but for a wrong type. */
+
+static int manager_RunCustomAction(lua_State *L) {
+  rscl_state *state = rscl_check_state(L);
+  rsca_manager *manager = rscl_manager_check(L, 1);
+  rscl_text name, args;
+  if (!lua_isnoneornil(L, 4))
+    rscl_check_callback(L, 4);
+  HRESULT status = rscl_check_documented(L, &name, &args);
+  if (SUCCEEDED(status)) {
+    status = run_with(L, state, manager, name, args, 4, NULL);
+    rscl_manager_settle(L, RSCL_BOX, 1);
+  }
+  rscl_push_status(L, status);
+  return 1;
+}
+
+static int manager_RegisterCustomActionCallback(lua_State *L) {
+  rscl_state *state = rscl_check_state(L);
+  rsca_manager *manager = rscl_manager_check(L, 1);
+  rscl_text name, args;
+  if (!lua_isnoneornil(L, 4))
+    rscl_check_handler(L, 4);
+  HRESULT status = rscl_check_documented(L, &name, &args);
+  if (SUCCEEDED(status))
+    status = rscl_register_callback(L, state, manager, 1, name, args, 4);
+  rscl_push_status(L, status);
+  return 1;
+}
+
+static int manager_UnregisterCustomActionCallback(lua_State *L) {
+  (void)rscl_check_state(L);
+  rsca_manager *manager = rscl_manager_check(L, 1);
+  rscl_text name = {"", 0};
+  if (!lua_isnoneornil(L, 2))
+    name.data = luaL_checklstring(L, 2, &name.size);
+  HRESULT status = name.size == 0 ? E_INVALIDARG : rscl_text_status(name);
+  if (SUCCEEDED(status))
+    status = rsci_manager_unregister_name(manager, &manager->default_session, name.data, name.size);
+  rscl_push_status(L, status);
+  return 1;
+}
+
+static const luaL_Reg manager_methods[] = {{"register", manager_register},
+                                           {"unregister", manager_unregister},
+                                           {"call", manager_call},
+                                           {"run", manager_run},
+                                           {"subscribe", manager_subscribe},
+                                           {"responses", manager_responses},
+                                           {"cancel", manager_cancel},
+                                           {"list", manager_list},
+                                           {"stats", manager_stats},
+                                           {"health", manager_health},
+                                           {"shutdown", manager_shutdown},
+                                           {"close", rscl_manager_close},
+                                           {"RunCustomAction", manager_RunCustomAction},
+                                           {"RegisterCustomActionCallback", manager_RegisterCustomActionCallback},
+                                           {"UnregisterCustomActionCallback", manager_UnregisterCustomActionCallback},
+                                           {"AddRef", rscl_manager_AddRef},
+                                           {"Release", rscl_manager_Release},
+                                           {NULL, NULL}};
+static const luaL_Reg manager_meta[] = {
+    {"__gc", rscl_manager_gc}, {"__close", rscl_manager_close}, {"__tostring", rscl_manager_tostring}, {NULL, NULL}};
+const rscl_type rscl_manager_type = {"rsca.manager", manager_meta, manager_methods, NULL};

@@ -1,0 +1,89 @@
+#include "responses.h"
+
+#include <stdlib.h>
+
+#include "error.h"
+#include "fiber.h"
+#include "foreign_registration.h"
+
+static int next_response(lua_State *L);
+
+static int next_arrived(lua_State *L, int status, lua_KContext context) {
+  (void)status;
+  (void)context;
+  (void)rscl_resumed(L, rscl_check_state(L));
+  return next_response(L);
+}
+
+/* The iterator: upvalues are the box, the subscription and the action's name. */
+static int next_response(lua_State *L) {
+  rscl_state *state = rscl_check_state(L);
+  int object = lua_upvalueindex(2);
+  rscl_subscription *sub = ((rscl_subscription_object *)lua_touserdata(L, object))->subscription;
+  if (sub)
+    sub->waiter = 0;
+  while (sub && sub->delivering) {
+    if (sub->taken == RSCI_TAKEN_NOTHING)
+      sub->taken = rsci_stream_take(sub->stream, &sub->response, &sub->status);
+    if (sub->taken == RSCI_TAKEN_NOTHING) {
+      rscl_mode mode = rscl_wait_mode(L, state);
+      if (mode == RSCL_CLOSING)
+        return 0;
+      if (mode == RSCL_YIELD) {
+        sub->waiter = rscl_fiber_ticket(state->current);
+        sub->waiter_hangs = state->current->hangs_on != NULL;
+        state->current->wait = RSCL_WAIT_STREAM;
+        return lua_yieldk(L, 0, 0, next_arrived);
+      }
+      (void)rscl_block(L, state, UINT64_MAX);
+      continue;
+    }
+    const char *bytes = sub->response ? sub->response->bytes : "";
+    size_t size = sub->response ? sub->response->size : 0;
+    bool failed = FAILED(sub->status), final = sub->taken == RSCI_TAKEN_FINAL;
+    if (failed)
+      rscl_push_error(L, sub->status, bytes, size, lua_tostring(L, lua_upvalueindex(3)));
+    else
+      lua_pushlstring(L, bytes, size);
+    free(sub->response);
+    sub->response = NULL;
+    sub->taken = RSCI_TAKEN_NOTHING;
+    if (final)
+      rscl_subscription_end(sub, L);
+    if (failed)
+      return lua_error(L);
+    return final ? 0 : 1;
+  }
+  return 0;
+}
+
+/* What a generic for needs: the iterator, nil, nil, and the subscription, on top, to be closed when the loop is left.
+ */
+static int push_iterator(lua_State *L, HRESULT status, rscl_text name) {
+  if (FAILED(status)) {
+    (void)rscl_refused(L, status, name.data);
+    return lua_error(L);
+  }
+  int subscription = lua_gettop(L);
+  lua_pushvalue(L, RSCL_BOX);
+  lua_pushvalue(L, subscription);
+  lua_pushlstring(L, name.data, name.size);
+  lua_pushcclosure(L, next_response, 3);
+  lua_pushnil(L);
+  lua_pushnil(L);
+  lua_pushvalue(L, subscription);
+  return 4;
+}
+
+int rscl_responses(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, rscl_text name, rscl_text args) {
+  rscl_subscription_object *object = rscl_subscription_push(L, proxy);
+  HRESULT status = rscl_subscription_start(L, state, object, manager, NULL, proxy, name, args, 0);
+  return push_iterator(L, status, name);
+}
+
+int rscl_responses_foreign(lua_State *L, rscl_state *state, IPmCustomActions2 *actions, int proxy, rscl_text name,
+                           rscl_text args) {
+  rscl_subscription_object *object = rscl_subscription_push(L, proxy);
+  HRESULT status = rscl_foreign_start(L, state, object, actions, proxy, name, args, 0);
+  return push_iterator(L, status, name);
+}
