@@ -50,4 +50,8 @@ show "C: a program with a loop of its own" "$build/examples/example_08_embed"
 show "C: a program with its actions in Lua files, two of which can't be loaded" \
   "$build/examples/example_09_embed_lua" actions.lua 09_broken.lua missing.lua
 show "C++: the documented interfaces" "$build/examples/example_10_interfaces" actions.lua
+show "Lua: actions that respond many times" "$lua" 11_streams.lua
+if [ -x "$build/examples/example_12_registrations" ]; then # not where the interface has its other form
+  show "C++: registrations, at the documented interfaces" "$build/examples/example_12_registrations"
+fi
 printf '\nAll examples ran to their end.\n'

@@ -1,5 +1,7 @@
--- Runs the script of a command; it registers its actions. Nothing if all is well, otherwise one line: what is wrong, and
--- in which line of which file.
+-- luacheck: globals print arg
+--
+-- Runs the script of a command; it registers its actions. Nothing if all is well, otherwise one line: what is wrong,
+-- and in which line of which file.
 
 local script = ... -- a file, or "-": standard input
 

@@ -32,6 +32,7 @@ std::vector<std::thread> threads;
 std::vector<HRESULT> answers;
 
 std::atomic<int> alive, held;
+std::atomic<bool> resetting; // who ticks stops
 
 void note(HRESULT answer) {
   std::lock_guard<std::mutex> lock(mutex);
@@ -92,7 +93,7 @@ HRESULT tell(ICustomAction2ResultCallback *callback, HRESULT status, bool final,
 #if RSCA_SDK_REPORTRESULT
   HRESULT answer = callback->ReportResult(status, final, data_of(bytes), static_cast<DWORD>(bytes.size()));
 #else
-  (void)final; // the status says it
+  (void) final; // the status says it
   HRESULT answer = callback->ReportResult(status, data_of(bytes), static_cast<DWORD>(bytes.size()));
 #endif
   note(answer);
@@ -346,15 +347,15 @@ void flood(Registration &registration, size_t size) {
 
 void tick(Names &names, const std::string &name, Registration &registration) {
   unsigned long i = 0;
-  while (!registration.stop && SUCCEEDED(registration.report(S_OK, false, std::to_string(++i))))
+  while (!registration.stop && !resetting && SUCCEEDED(registration.report(S_OK, false, std::to_string(++i))))
     std::this_thread::sleep_for(std::chrono::microseconds(200));
   end(names, name, registration, S_FALSE, "");
 }
 
 HRESULT Actions2::RegisterCustomActionCallback(PCWSTR pszFunctionName, PCWSTR pszFunctionArgs,
                                                ICustomAction2ResultCallback *callback) {
-  static const std::set<std::string> known = {"stream", "stream_now", "abandon", "abandon_now", "open", "deaf",
-                                              "restart", "tick", "after", "flood", "last"};
+  static const std::set<std::string> known = {"stream",  "stream_now", "abandon", "abandon_now", "open", "deaf",
+                                              "restart", "tick",       "after",   "flood",       "last"};
   if (!pszFunctionName || !callback)
     return kInvalid;
   std::string name = narrow(pszFunctionName), args = narrow(pszFunctionArgs);
@@ -498,7 +499,15 @@ HRESULT foreign_answer(size_t index) {
   return index < answers.size() ? answers[index] : status_of(0x8000FFFF);
 }
 
-void foreign_reset(void) {
+void foreign_forget_answers(void) {
   std::lock_guard<std::mutex> lock(mutex);
   answers.clear();
+}
+
+void foreign_reset(void) {
+  resetting = true;
+  foreign_join();
+  resetting = false;
+  foreign_let_go();
+  foreign_forget_answers();
 }

@@ -74,9 +74,12 @@ void foreign_join(void);
 void foreign_tell_kept(HRESULT status, const char *text);
 void foreign_let_go(void);
 
-/* What ReportResult answered since the last foreign_reset, in order. */
+/* What ReportResult answered since the last foreign_forget_answers, in order. */
 size_t foreign_answers(void);
 HRESULT foreign_answer(size_t index);
+void foreign_forget_answers(void);
+
+/* Starts afresh, after a test that failed: threads end, callbacks are let go, answers are forgotten. */
 void foreign_reset(void);
 
 #ifdef __cplusplus

@@ -23,9 +23,8 @@ static int print_line(const char *line, size_t size) {
     json_decref(object);
     return EXIT_FAILURE;
   }
-  const char *name;
-  json_t *value;
-  json_object_foreach(object, name, value) print_member(name, value);
+  for (void *at = json_object_iter(object); at; at = json_object_iter_next(object, at))
+    print_member(json_object_iter_key(at), json_object_iter_value(at));
   json_decref(object);
   return EXIT_SUCCESS;
 }

@@ -3,8 +3,8 @@
 # shellcheck source=tests/cli/support.sh
 . ./support.sh
 
-exits 0 run --json actions.lua echo 'grüße "\'
-complains
+exits 0 run --json actions.lua echo "grüße \"\\"
+is_quiet
 [ "$(wc -l <"$work/output")" -eq 1 ] || fail "not one line"
 has_members <<'END'
 status: 0

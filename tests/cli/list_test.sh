@@ -13,7 +13,7 @@ rsca.register("strange\nname", { help = "with\27[1m\nmore" }, function() end)
 END
 
 exits 0 list -
-complains
+is_quiet
 says 'bare\ngrüße         drei äöü\nshort         one\nstrange name  with [1m more\nthe.longest   two\n'
 
 exits 0 list --json -

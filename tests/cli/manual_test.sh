@@ -30,7 +30,7 @@ what="the watched example"
 if command -v groff >/dev/null; then
   what=groff
   groff -man -ww -Tascii -z "$RSCA_MANUAL" 2>"$work/errors" || fail "exit status"
-  complains
+  is_quiet
 fi
 
 finish

@@ -23,11 +23,11 @@ says '<a -- b>'
 
 exits 0 --version
 says "rsca $(sed -n 's/^#define RSCA_VERSION "\(.*\)"/\1/p' ../../include/rsca/version.h)\n"
-complains
+is_quiet
 for command in '' run watch list; do
   # shellcheck disable=SC2086
   exits 0 --help $command
-  complains
+  is_quiet
   grep -q "^usage: rsca $command" "$work/output" || fail "no usage"
   cp "$work/output" "$work/first"
   # shellcheck disable=SC2086

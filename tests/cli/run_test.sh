@@ -5,7 +5,7 @@
 
 exits 0 run actions.lua echo
 says '<>'
-complains
+is_quiet
 exits 0 run actions.lua echo one
 says '<one>'
 exits 0 run actions.lua echo one 'two  three' '' four
@@ -19,7 +19,7 @@ exits 0 run actions.lua bytes 610a
 says 'a\n'
 exits 0 run actions.lua nothing
 says ''
-complains
+is_quiet
 exits 0 run actions.lua chosen
 says 'half'
 

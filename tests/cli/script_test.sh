@@ -81,6 +81,6 @@ unset LUA_PATH
 # A module in C finds Lua in the program.
 echo "assert(package.loadlib('$RSCA_MODULE', 'luaopen_rsca_core'))" >"$work/input"
 exits 0 list -
-complains
+is_quiet
 
 finish

@@ -47,10 +47,14 @@ has_members() {
   diff -u "$work/expected" "$work/members" >&2 || fail "these are not the members"
 }
 
+# is_quiet: stderr is empty.
+is_quiet() {
+  [ ! -s "$work/errors" ] || fail "stderr is not empty"
+}
+
 # complains LINE...: stderr is these lines, and no other.
 complains() {
-  : >"$work/expected"
-  [ $# -eq 0 ] || printf '%s\n' "$@" >"$work/expected"
+  printf '%s\n' "$@" >"$work/expected"
   cmp -s "$work/expected" "$work/errors" || fail "stderr is not: $*"
 }
 

@@ -5,7 +5,7 @@
 
 exits 0 watch actions.lua three
 says 'one\ntwo\n\na\000b\n\nlast words\n'
-complains
+is_quiet
 exits 0 watch actions.lua echo a b
 says '<a b>\n'
 exits 0 watch actions.lua nothing
@@ -65,7 +65,7 @@ for name in 'sleep 100' flood; do
   case $name in
   flood)
     [ "$(cat "$work/output")" = more ] || fail "stdout: $(cat "$work/output")"
-    complains
+    is_quiet
     ;;
   *) complains begun closed ;;
   esac
