@@ -16,14 +16,18 @@ rsca.register("countdown", { help = "N: from N down to 1" }, function(args, ctx)
   return "lift-off" -- the last response
 end)
 
+local function resident()
+  local file <close> = assert(io.open("/proc/self/status"))
+  return (assert(file:read("a"):match("VmRSS:%s*(%d+ kB)"), "no VmRSS in /proc/self/status"))
+end
+
 rsca.register("memory", { help = "SECONDS: resident memory of this process, again and again" }, function(args, ctx)
   local seconds = tonumber(args)
   if not seconds or seconds <= 0 then
     return nil, "usage: SECONDS", rsca.status.E_INVALIDARG
   end
   while true do
-    local file <close> = assert(io.open("/proc/self/status"))
-    assert(ctx:report(assert(file:read("a"):match("VmRSS:%s*(%d+ kB)"), "no VmRSS in /proc/self/status")))
+    assert(ctx:report(resident()))
     assert(ctx:sleep(seconds))
   end
 end)
@@ -52,8 +56,11 @@ end)
 -- A handler hears every response, and then the end, once: S_FALSE, or a failure with its message.
 local function printer(name)
   return function(status, response, final)
-    local what = final and "the end: " .. rsca.describe(status) or response
-    print(("  %s: %s"):format(name, what))
+    if final then
+      print(("  %s: the end, %s %s"):format(name, rsca.describe(status):match("^%S+"), response))
+    else
+      print(("  %s: %s"):format(name, response))
+    end
   end
 end
 
@@ -64,8 +71,8 @@ rsca.loop()
 
 print("in a loop, until it is left")
 local samples = 0
-for resident in rsca.responses("memory", "0.02") do
-  print("  " .. resident)
+for kilobytes in rsca.responses("memory", "0.02") do
+  print("  " .. kilobytes)
   samples = samples + 1
   if samples == 3 then
     break

@@ -69,7 +69,7 @@ public:
       return S_OK;
     }
     std::printf("%s: %.*s\n", title_.c_str(), static_cast<int>(response.size()), response.data());
-    return ++heard_ < most_ ? S_OK : E_ABORT; // a failure ends the registration
+    return ++heard_ < most_ ? S_OK : E_FAIL; // a failure ends the registration
   }
 
   unsigned heard() const {
@@ -149,7 +149,7 @@ bool watch_lua_action(rsca_manager *manager, IPmCustomActions2 *first, IPmCustom
     return false;
 
   // Ended from outside, it ends with S_FALSE; by its own callback's failure, with ERROR_CANCELLED.
-  if (!step_until(manager, [&] { return unregistered->heard() == 3; }) ||
+  if (!step_until(manager, [&] { return unregistered->heard() >= 3; }) ||
       FAILED(first->UnregisterCustomActionCallback(u"ticks")))
     return false;
   const HRESULT gone = first->UnregisterCustomActionCallback(u"ticks");

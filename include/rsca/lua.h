@@ -55,7 +55,7 @@ RSCA_API HRESULT rsca_lua_own_manager(lua_State *L, rsca_manager **out);
 RSCA_API HRESULT rsca_lua_push_manager(lua_State *L, rsca_manager *manager);
 
 /* The manager of the Lua object at `index`. `*out`: Returned (+1), NULL on failure. While the caller holds it, the
- * state keeps the object and all its Lua actions alive. S_OK; E_INVALIDARG: it is not a manager, or closed. */
+ * state keeps the object and all its Lua actions alive, unless the script closes or releases it. S_OK; E_INVALIDARG: it is not a manager, or closed. */
 RSCA_API HRESULT rsca_lua_to_manager(lua_State *L, int index, rsca_manager **out);
 
 /*

@@ -2,7 +2,7 @@
  * The command line.
  *
  * Provides: cli_options, cli_options_parse, cli_options_free
- * Uses:     output.h
+ * Uses:     output.h, usage.h
  */
 #ifndef CLI_OPTIONS_H
 #define CLI_OPTIONS_H

@@ -287,9 +287,13 @@ void rsci_call_finish(rsca_call *call, HRESULT status, const void *bytes, size_t
     rsci_call_let_go(call);
 }
 
+bool rsci_call_bytes_are_kept(const rsca_call *call) {
+  /* The reason of a cancel first: an action that is about to finish late may still be writing its report. */
+  return call->size > 0 && call->bytes != atomic_load(&call->cancelled) && call->bytes == call->report.data;
+}
+
 bool rsci_call_keep_bytes(rsca_call *call) {
-  /* The reason of a cancel is constant; and an action that is about to finish late may still be writing its report. */
-  if (call->size == 0 || call->bytes == call->report.data || call->bytes == atomic_load(&call->cancelled))
+  if (call->size == 0 || call->bytes == atomic_load(&call->cancelled) || rsci_call_bytes_are_kept(call))
     return true;
   call->report.size = 0;
   if (!rsci_buffer_append(&call->report, call->bytes, call->size)) {

@@ -174,6 +174,9 @@ void rsci_call_end_cancelled(rsca_call *call);
 /* Copies call->bytes, so that they outlive the ending. False: out of memory; status and bytes say so instead. */
 bool rsci_call_keep_bytes(rsca_call *call);
 
+/* Whether that was done, and call->report has them. */
+bool rsci_call_bytes_are_kept(const rsca_call *call);
+
 /* The call counts as ended from here on: its place in the queue is free. Before the callback is called. */
 void rsci_call_leave(rsca_call *call);
 

@@ -11,7 +11,7 @@ rsci_runner *rsci_runner_create(void) {
   rsci_refs_init(&runner->refs);
   atomic_init(&runner->inbox, NULL);
   atomic_init(&runner->stepping, false);
-  atomic_init(&runner->pinned, false);
+  atomic_init(&runner->pins, 0);
   rsci_notifier_init(&runner->notifier);
   atomic_store_explicit(&runner->thread, rsci_thread_self(), memory_order_relaxed);
   return runner;
@@ -181,6 +181,10 @@ rsci_task *rsci_runner_next(rsci_runner *runner, const rsci_engine *engine) {
   return queue_take(&runner->batch);
 }
 
+void rsci_runner_give_up(rsci_runner *runner) {
+  runner->budget = 0;
+}
+
 bool rsci_runner_is_stepping(rsci_runner *runner) {
   return atomic_load(&runner->stepping);
 }
@@ -197,15 +201,15 @@ bool rsci_runner_may_step(rsci_runner *runner) {
 
 void rsci_runner_pin(rsci_runner *runner) {
   atomic_store_explicit(&runner->thread, rsci_thread_self(), memory_order_relaxed);
-  atomic_store(&runner->pinned, true);
+  (void)atomic_fetch_add(&runner->pins, 1);
 }
 
 void rsci_runner_unpin(rsci_runner *runner) {
-  atomic_store(&runner->pinned, false);
+  (void)atomic_fetch_sub(&runner->pins, 1);
 }
 
 bool rsci_runner_is_pinned(rsci_runner *runner) {
-  return atomic_load(&runner->pinned);
+  return atomic_load(&runner->pins) > 0;
 }
 
 uint64_t rsci_runner_timeout_ns(rsci_runner *runner) {

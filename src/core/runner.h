@@ -58,7 +58,7 @@ struct rsci_runner {
   size_t ran;       /* tasks this step has run */
   rsci_timers timers;
 
-  atomic_bool pinned;         /* a Lua state lives here: only its own thread may step */
+  atomic_int pins;            /* Lua states that live here: only their own thread may step */
   _Atomic rsci_thread thread; /* the one that steps: where it was made, pinned or last stepped */
 };
 
@@ -90,6 +90,9 @@ void rsci_runner_abandon_step(rsci_runner *runner);
 
 /* For an engine's turn: its next task of this step, or NULL when the turn is over. */
 rsci_task *rsci_runner_next(rsci_runner *runner, const struct rsci_engine *engine);
+
+/* For an engine that can't go on: the step ends, and what is left waits for the next. */
+void rsci_runner_give_up(rsci_runner *runner);
 
 /* Whether a step is on: on this thread's stack, or on another thread. */
 bool rsci_runner_is_stepping(rsci_runner *runner);

@@ -6,6 +6,7 @@
 
 #include "error.h"
 #include "fiber.h"
+#include "manager_proxy.h"
 #include "subscription.h"
 #include "text_args.h"
 
@@ -362,19 +363,22 @@ static unregistered *push_unregistered(lua_State *L) {
   return owner;
 }
 
-int rscl_action_register(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, int first) {
+int rscl_action_register(lua_State *L, rscl_state *state, int proxy, int first) {
   luaL_checkstack(L, 12, NULL);
   registration reg = check_registration(L, first);
   lua_getiuservalue(L, RSCL_BOX, RSCL_UV_FUNCTIONS);
   int functions = lua_gettop(L);
+  unregistered *owner = push_unregistered(L);
+  lua_newtable(L); /* made before it is looked whether one is there: a finalizer may register too, or close */
   if (lua_getiuservalue(L, proxy, 1) != LUA_TTABLE) {
     lua_pop(L, 1);
-    lua_newtable(L);
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, proxy, 1);
   }
   int held = lua_gettop(L);
-  unregistered *owner = push_unregistered(L);
+  rsca_manager *manager = rscl_manager_test(L, proxy);
+  if (!manager)
+    return rscl_fail(L, RSCA_E_SHUTDOWN_IN_PROGRESS, NULL, reg.name.data);
   rscl_slots_reserve(L, functions, &state->functions);
   lua_pushvalue(L, reg.function);
   lua_rawseti(L, held, (lua_Integer)state->functions.free);

@@ -31,7 +31,7 @@ rscl_outcome rscl_action_returned(lua_State *L, rsca_call *call, int first, int 
 
 /* register(name [, options], function): arguments from index `first`. The function is kept in the user value of the
  * proxy at `proxy`. Returns true, or nil, err. */
-int rscl_action_register(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, int first);
+int rscl_action_register(lua_State *L, rscl_state *state, int proxy, int first);
 
 extern const rscl_type rscl_context_type;
 

@@ -88,7 +88,7 @@ static void retire(rscl_fiber *fiber, lua_State *L, int slots_table) {
     fiber->next->previous = fiber->previous;
   state->fiber_count--;
   if (fiber->request) {
-    rscl_request_unwait(fiber->request, fiber);
+    rscl_request_unwait(fiber);
     rscl_request_release(fiber->request);
     fiber->request = NULL;
   }
@@ -248,6 +248,10 @@ static void resume(rscl_fiber *fiber, int nargs) {
     return;
   }
   fiber->wait = RSCL_NO_WAIT;
+  if (fiber->has_alarm) { /* of a wait that ended otherwise */
+    rsci_runner_clear_alarm(state->engine.runner, &fiber->alarm);
+    fiber->has_alarm = false;
+  }
   rscl_fiber *outer = state->current;
   int nresults = 0;
   state->current = fiber;
@@ -316,6 +320,23 @@ void rscl_fiber_wake(rscl_fiber *fiber) {
   rsci_runner_clear_alarm(fiber->state->engine.runner, &fiber->alarm);
   fiber->has_alarm = false;
   post(fiber);
+}
+
+void rscl_fiber_abandon(rscl_fiber *fiber) {
+  rscl_state *state = fiber->state;
+  lua_State *L = state->service;
+  rscl_fiber_kind kind = fiber->kind;
+  rsca_call *call = fiber->call;
+  fiber->call = NULL;
+  (void)rscl_push_box(L);
+  lua_getiuservalue(L, -1, RSCL_UV_SLOTS);
+  retire(fiber, L, lua_gettop(L));
+  lua_pop(L, 2);
+  static const char text[] = "the Lua state that owned the action was closed";
+  if (kind == RSCL_ACTION)
+    rsci_call_finish(call, RPC_E_DISCONNECTED, text, sizeof text - 1);
+  else
+    rscl_handler_done(call, S_OK);
 }
 
 typedef struct closing {

@@ -39,8 +39,8 @@ struct rscl_fiber {
   bool closing;   /* its coroutine is being closed: nothing waits */
   rsci_task task;
   rsci_alarm alarm;
-  struct rscl_request *request; /* what it awaits; held */
-  rscl_fiber *next_waiter;
+  struct rscl_request *request;           /* what it awaits; held */
+  rscl_fiber *next_waiter, **waiter_link; /* of those who await it; NULL: on no list */
 };
 
 /* A fiber with an empty coroutine, which is pushed. `slots`: index of the slots table. [-0, +1, m] */
@@ -57,6 +57,9 @@ void rscl_fiber_run(rscl_fiber *fiber, int nargs);
 
 /* The same from the stack of L, for the next step. False: no memory for the arguments; the fiber is none any more. */
 bool rscl_fiber_post(rscl_fiber *fiber, lua_State *L, int slots, int nargs);
+
+/* Ends a fiber's call with RPC_E_DISCONNECTED without touching its coroutine: there is no memory left to close it. */
+void rscl_fiber_abandon(rscl_fiber *fiber);
 
 /* Posts a fiber that waits, once. */
 void rscl_fiber_wake(rscl_fiber *fiber);

@@ -16,10 +16,11 @@
 
 static int actions_call(lua_State *L) {
   rscl_state *state = rscl_check_state(L);
-  rscl_target target = {.foreign = rscl_native_check(L, 1, &rscl_custom_actions_type)};
+  (void)rscl_native_check(L, 1, &rscl_custom_actions_type);
+  const rscl_target target = {.proxy = 1, .foreign = true};
   (void)rscl_check_name(L, 2);
   rscl_text args = rscl_check_args(L, 3);
-  return rscl_request_call(L, state, target, 1, 2, args);
+  return rscl_request_call(L, state, target, 2, args);
 }
 
 /* Runs with the callback at `index`: a native one goes through as it is; a handler is told once. [-0, +0, m] */
@@ -48,7 +49,7 @@ static int actions_run(lua_State *L) {
   IPmCustomActions *actions = rscl_native_check(L, 1, &rscl_custom_actions_type);
   rscl_text name = rscl_check_name(L, 2), args = rscl_check_args(L, 3);
   if (lua_isnoneornil(L, 4))
-    return rscl_request_run(L, state, (rscl_target){.foreign = actions}, 1, name, args);
+    return rscl_request_run(L, state, (rscl_target){.proxy = 1, .foreign = true}, name, args);
   rscl_check_callback(L, 4);
   HRESULT status = run_with(L, state, actions, name, args, 4);
   if (FAILED(status))

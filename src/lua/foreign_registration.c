@@ -5,7 +5,9 @@
 
 #include "core/call.h"
 #include "error.h"
+#include "foreign.h"
 #include "hanging.h"
+#include "native_proxy.h"
 #include "utf16.h"
 
 /* What such a manager is given: puts what it reports into the stream, from whatever thread. */
@@ -85,7 +87,6 @@ HRESULT rscl_foreign_start(lua_State *L, rscl_state *state, rscl_subscription_ob
       rscl_subscription_create(state, actions, FOREIGN_LIMIT, FOREIGN_LIMIT_BYTES);
   if (!sub)
     return E_OUTOFMEMORY;
-  sub->foreign = actions;
   lua_getiuservalue(L, RSCL_BOX, RSCL_UV_HANGING);
   lua_getiuservalue(L, RSCL_BOX, RSCL_UV_SLOTS);
   if (handler) {
@@ -93,6 +94,7 @@ HRESULT rscl_foreign_start(lua_State *L, rscl_state *state, rscl_subscription_ob
     sub->slot = rscl_hang(L, state, -3, proxy, NULL);
   }
   rscl_slots_reserve(L, -1, &state->slots);
+  actions = rscl_native_check(L, proxy, &rscl_custom_actions2_type); /* a finalizer may have released it */
   foreign_callback *callback = malloc(sizeof *callback);
   if (!callback)
     return E_OUTOFMEMORY;
@@ -102,6 +104,8 @@ HRESULT rscl_foreign_start(lua_State *L, rscl_state *state, rscl_subscription_ob
   rsci_stream_hold(sub->stream);
   lua_pushvalue(L, proxy);
   sub->anchor = rscl_slots_put(L, -2, &state->slots, NULL);
+  (void)actions->lpVtbl->AddRef(actions); /* the script may close the proxy before the registration */
+  sub->foreign = actions;
   rscl_subscription_begin(sub);
   HRESULT status = actions->lpVtbl->RegisterCustomActionCallback(actions, name16, args16, &callback->iface);
   if (FAILED(status)) {

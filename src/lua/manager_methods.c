@@ -70,8 +70,8 @@ static rsca_manager *own_manager(lua_State *L) {
   return manager;
 }
 
-static int register_action(lua_State *L, rsca_manager *manager, int proxy, int first) {
-  int results = rscl_action_register(L, rscl_check_state(L), manager, proxy, first);
+static int register_action(lua_State *L, int proxy, int first) {
+  int results = rscl_action_register(L, rscl_check_state(L), proxy, first);
   rscl_manager_settle(L, RSCL_BOX, proxy);
   return results;
 }
@@ -85,16 +85,20 @@ static int unregister_action(lua_State *L, rsca_manager *manager, int first) {
   return 1;
 }
 
-static int call_action(lua_State *L, rsca_manager *manager, int proxy, int first) {
+static int call_action(lua_State *L, int proxy, int first) {
   (void)rscl_check_name(L, first);
   rscl_text args = rscl_check_args(L, first + 1);
-  return rscl_request_call(L, rscl_check_state(L), (rscl_target){.manager = manager}, proxy, first, args);
+  return rscl_request_call(L, rscl_check_state(L), (rscl_target){.proxy = proxy}, first, args);
 }
 
-static HRESULT run_with(lua_State *L, rscl_state *state, rsca_manager *manager, rscl_text name, rscl_text args,
-                        int callback, uint64_t *id) {
+static HRESULT run_with(lua_State *L, rscl_state *state, int proxy, rscl_text name, rscl_text args, int callback,
+                        uint64_t *id) {
   rsci_sink sink = rscl_check_sink(L, state, callback);
-  HRESULT status = rsci_manager_run(manager, NULL, name.data, name.size, args.data, args.size, &sink, id);
+  /* Only now: a metamethod or a finalizer may have closed it meanwhile. */
+  rsca_manager *manager = rscl_manager_test(L, proxy);
+  HRESULT status = RSCA_E_SHUTDOWN_IN_PROGRESS;
+  if (manager)
+    status = rsci_manager_run(manager, NULL, name.data, name.size, args.data, args.size, &sink, id);
   if (FAILED(status))
     rscl_sink_undo(L, state, &sink);
   else
@@ -102,7 +106,7 @@ static HRESULT run_with(lua_State *L, rscl_state *state, rsca_manager *manager, 
   return status;
 }
 
-static int run_action(lua_State *L, rsca_manager *manager, int proxy, int first) {
+static int run_action(lua_State *L, int proxy, int first) {
   rscl_state *state = rscl_check_state(L);
   rscl_text name = rscl_check_name(L, first);
   /* run(name, callback) is what one types at first. */
@@ -110,10 +114,10 @@ static int run_action(lua_State *L, rsca_manager *manager, int proxy, int first)
   rscl_text args = rscl_check_args(L, first + 1);
   int results;
   if (lua_isnoneornil(L, first + 2)) {
-    results = rscl_request_run(L, state, (rscl_target){.manager = manager}, proxy, name, args);
+    results = rscl_request_run(L, state, (rscl_target){.proxy = proxy}, name, args);
   } else {
     uint64_t id;
-    HRESULT status = run_with(L, state, manager, name, args, first + 2, &id);
+    HRESULT status = run_with(L, state, proxy, name, args, first + 2, &id);
     if (FAILED(status))
       return rscl_refused(L, status, name.data);
     lua_pushinteger(L, (lua_Integer)id);
@@ -123,17 +127,17 @@ static int run_action(lua_State *L, rsca_manager *manager, int proxy, int first)
   return results;
 }
 
-static int subscribe_to(lua_State *L, rsca_manager *manager, int proxy, int first) {
+static int subscribe_to(lua_State *L, int proxy, int first) {
   rscl_text name = rscl_check_name(L, first);
   luaL_argcheck(L, !lua_isfunction(L, first + 1), first + 1, "arguments (a string) expected before the handler");
   rscl_text args = rscl_check_args(L, first + 1);
-  return rscl_subscribe(L, rscl_check_state(L), manager, proxy, name, args, first + 2);
+  return rscl_subscribe(L, rscl_check_state(L), proxy, name, args, first + 2);
 }
 
-static int responses_of(lua_State *L, rsca_manager *manager, int proxy, int first) {
+static int responses_of(lua_State *L, int proxy, int first) {
   rscl_text name = rscl_check_name(L, first);
   rscl_text args = rscl_check_args(L, first + 1);
-  return rscl_responses(L, rscl_check_state(L), manager, proxy, name, args);
+  return rscl_responses(L, rscl_check_state(L), proxy, name, args);
 }
 
 int rscl_manager_cancel(lua_State *L, int index, uint64_t id) {
@@ -173,13 +177,14 @@ static const char *push_field(lua_State *L, const char *at, const char *field) {
   return at + strlen(at) + 1;
 }
 
-static int list_actions(lua_State *L, rsca_manager *manager) {
+static int list_actions(lua_State *L, int proxy) {
   listing list = {NULL, 0, 0};
   do { /* once for the size, then until it fits */
     list.capacity = list.size;
     list.text = lua_newuserdatauv(L, list.capacity + 1, 0);
     list.size = 0;
-    HRESULT status = rsca_manager_list(manager, add_to_listing, &list);
+    rsca_manager *manager = rscl_manager_test(L, proxy); /* a finalizer may have closed it */
+    HRESULT status = manager ? rsca_manager_list(manager, add_to_listing, &list) : RSCA_E_SHUTDOWN_IN_PROGRESS;
     if (FAILED(status))
       return rscl_fail(L, status, NULL, NULL);
   } while (list.size > list.capacity);
@@ -196,7 +201,8 @@ static int list_actions(lua_State *L, rsca_manager *manager) {
 }
 
 static int module_register(lua_State *L) {
-  return register_action(L, own_manager(L), OWN_PROXY, 1);
+  (void)own_manager(L);
+  return register_action(L, OWN_PROXY, 1);
 }
 
 static int module_unregister(lua_State *L) {
@@ -204,19 +210,23 @@ static int module_unregister(lua_State *L) {
 }
 
 static int module_call(lua_State *L) {
-  return call_action(L, own_manager(L), OWN_PROXY, 1);
+  (void)own_manager(L);
+  return call_action(L, OWN_PROXY, 1);
 }
 
 static int module_run(lua_State *L) {
-  return run_action(L, own_manager(L), OWN_PROXY, 1);
+  (void)own_manager(L);
+  return run_action(L, OWN_PROXY, 1);
 }
 
 static int module_subscribe(lua_State *L) {
-  return subscribe_to(L, own_manager(L), OWN_PROXY, 1);
+  (void)own_manager(L);
+  return subscribe_to(L, OWN_PROXY, 1);
 }
 
 static int module_responses(lua_State *L) {
-  return responses_of(L, own_manager(L), OWN_PROXY, 1);
+  (void)own_manager(L);
+  return responses_of(L, OWN_PROXY, 1);
 }
 
 static int module_cancel(lua_State *L) {
@@ -225,7 +235,8 @@ static int module_cancel(lua_State *L) {
 }
 
 static int module_list(lua_State *L) {
-  return list_actions(L, own_manager(L));
+  (void)own_manager(L);
+  return list_actions(L, OWN_PROXY);
 }
 
 static int module_own_manager(lua_State *L) {
@@ -246,7 +257,8 @@ const luaL_Reg rscl_manager_functions[] = {{"register", module_register},
                                            {NULL, NULL}};
 
 static int manager_register(lua_State *L) {
-  return register_action(L, rscl_manager_check(L, 1), 1, 2);
+  (void)rscl_manager_check(L, 1);
+  return register_action(L, 1, 2);
 }
 
 static int manager_unregister(lua_State *L) {
@@ -254,20 +266,23 @@ static int manager_unregister(lua_State *L) {
 }
 
 static int manager_call(lua_State *L) {
-  rsca_manager *manager = rscl_manager_check(L, 1);
-  return call_action(L, manager, 1, 2);
+  (void)rscl_manager_check(L, 1);
+  return call_action(L, 1, 2);
 }
 
 static int manager_run(lua_State *L) {
-  return run_action(L, rscl_manager_check(L, 1), 1, 2);
+  (void)rscl_manager_check(L, 1);
+  return run_action(L, 1, 2);
 }
 
 static int manager_subscribe(lua_State *L) {
-  return subscribe_to(L, rscl_manager_check(L, 1), 1, 2);
+  (void)rscl_manager_check(L, 1);
+  return subscribe_to(L, 1, 2);
 }
 
 static int manager_responses(lua_State *L) {
-  return responses_of(L, rscl_manager_check(L, 1), 1, 2);
+  (void)rscl_manager_check(L, 1);
+  return responses_of(L, 1, 2);
 }
 
 static int manager_cancel(lua_State *L) {
@@ -276,20 +291,21 @@ static int manager_cancel(lua_State *L) {
 }
 
 static int manager_list(lua_State *L) {
-  return list_actions(L, rscl_manager_check(L, 1));
+  (void)rscl_manager_check(L, 1);
+  return list_actions(L, 1);
 }
 
 /* The documented methods: a status, never an error but for a wrong type. */
 
 static int manager_RunCustomAction(lua_State *L) {
   rscl_state *state = rscl_check_state(L);
-  rsca_manager *manager = rscl_manager_check(L, 1);
+  (void)rscl_manager_check(L, 1);
   rscl_text name, args;
   if (!lua_isnoneornil(L, 4))
     rscl_check_callback(L, 4);
   HRESULT status = rscl_check_documented(L, &name, &args);
   if (SUCCEEDED(status)) {
-    status = run_with(L, state, manager, name, args, 4, NULL);
+    status = run_with(L, state, 1, name, args, 4, NULL);
     rscl_manager_settle(L, RSCL_BOX, 1);
   }
   rscl_push_status(L, status);
@@ -298,13 +314,13 @@ static int manager_RunCustomAction(lua_State *L) {
 
 static int manager_RegisterCustomActionCallback(lua_State *L) {
   rscl_state *state = rscl_check_state(L);
-  rsca_manager *manager = rscl_manager_check(L, 1);
+  (void)rscl_manager_check(L, 1);
   rscl_text name, args;
   if (!lua_isnoneornil(L, 4))
     rscl_check_handler(L, 4);
   HRESULT status = rscl_check_documented(L, &name, &args);
   if (SUCCEEDED(status))
-    status = rscl_register_callback(L, state, manager, 1, name, args, 4);
+    status = rscl_register_callback(L, state, 1, name, args, 4);
   rscl_push_status(L, status);
   return 1;
 }

@@ -15,6 +15,7 @@ typedef struct manager_proxy {
   uint32_t extra;        /* references the script took and has not given back */
   bool made_here;        /* by rsca.manager{}: closing it shuts it down */
   bool anchored;
+  bool watching;           /* the manager knows the watch */
   rscl_proxy_watch *watch; /* NULL for the state's own, which is always anchored */
 } manager_proxy;
 
@@ -51,7 +52,8 @@ void rscl_manager_settle(lua_State *L, int box, int index) {
   rsca_manager *manager = proxy->manager;
   if (!manager || !proxy->watch)
     return;
-  luaL_checkstack(L, 2, NULL);
+  if (!lua_checkstack(L, 2))
+    return; /* the next time */
   /* A proxy that nothing hangs on can be made again when it is wanted. */
   bool has_actions = lua_getiuservalue(L, index, 1) == LUA_TTABLE;
   lua_pop(L, 1);
@@ -84,8 +86,9 @@ static void unwatch(manager_proxy *proxy) {
   proxy->watch = NULL;
   if (!watch)
     return;
-  if (proxy->manager)
+  if (proxy->watching)
     rsci_manager_unwatch(proxy->manager, &watch->base);
+  proxy->watching = false;
   rscl_proxy_watch_release(watch);
 }
 
@@ -110,7 +113,8 @@ static void drop_proxy(rscl_owned *owned) {
 static void own(lua_State *L, int box, manager_proxy *proxy, rsca_manager *manager) {
   proxy->manager = manager;
   rscl_own(&((rscl_box *)lua_touserdata(L, box))->owned, &proxy->owned, drop_proxy);
-  if (proxy->watch)
+  proxy->watching = proxy->watch != NULL;
+  if (proxy->watching)
     rsci_manager_watch(manager, &proxy->watch->base);
 }
 

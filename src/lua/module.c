@@ -158,12 +158,12 @@ HRESULT rscl_module_open(lua_State *L, rsca_manager *manager) {
     HRESULT status = rscl_state_create(L, manager);
     if (FAILED(status))
       return status;
-    state = rscl_push_box(L);
-    lua_replace(L, -2);
     int box = lua_gettop(L);
+    state = ((rscl_box *)lua_touserdata(L, box))->state;
     lua_getiuservalue(L, box, RSCL_UV_MODULE);
     fill_module(L, box, state);
     lua_pop(L, 1);
+    rscl_state_publish(L);
   }
   lua_getiuservalue(L, -1, RSCL_UV_MODULE);
   lua_replace(L, -2);

@@ -6,8 +6,10 @@
 #include "callback.h"
 #include "error.h"
 #include "fiber.h"
+#include "foreign.h"
 #include "manager_methods.h"
 #include "manager_proxy.h"
+#include "native_proxy.h"
 #include "utf16.h"
 
 /* ---- The request itself ---- */
@@ -30,13 +32,13 @@ void rscl_request_release(rscl_request *request) {
   free(request);
 }
 
-void rscl_request_unwait(rscl_request *request, rscl_fiber *fiber) {
-  for (rscl_fiber **place = &request->waiters; *place; place = &(*place)->next_waiter) {
-    if (*place == fiber) {
-      *place = fiber->next_waiter;
-      return;
-    }
-  }
+void rscl_request_unwait(rscl_fiber *fiber) {
+  if (!fiber->waiter_link)
+    return;
+  *fiber->waiter_link = fiber->next_waiter;
+  if (fiber->next_waiter)
+    fiber->next_waiter->waiter_link = fiber->waiter_link;
+  fiber->waiter_link = NULL;
 }
 
 /* The result is there. */
@@ -45,7 +47,7 @@ static void wake_waiters(rscl_request *request) {
   request->state->expected--;
   while (request->waiters) {
     rscl_fiber *fiber = request->waiters;
-    request->waiters = fiber->next_waiter;
+    rscl_request_unwait(fiber);
     rscl_fiber_wake(fiber);
   }
 }
@@ -67,7 +69,7 @@ static void complete(rsca_call *call) {
   request->status = call->status;
   request->bytes = call->bytes;
   request->size = call->size;
-  if (call->bytes && call->bytes == call->report.data) {
+  if (rsci_call_bytes_are_kept(call)) {
     request->buffer = call->report;
     call->report = (rsci_buffer){0};
   }
@@ -119,10 +121,10 @@ static void sink_ended(rsca_call *call) {
 
 static const rsci_sink_ops request_sink = {sink_hold, sink_release, NULL, NULL, sink_ended};
 
-static HRESULT start_foreign(lua_State *L, rscl_request *request, IPmCustomActions *actions, rscl_text name,
-                             rscl_text args) {
+static HRESULT start_foreign(lua_State *L, rscl_request *request, int proxy, rscl_text name, rscl_text args) {
   luaL_checkstack(L, 2, NULL);
   PCWSTR name16 = rscl_push_utf16(L, name), args16 = rscl_push_utf16(L, args);
+  IPmCustomActions *actions = rscl_native_check(L, proxy, &rscl_custom_actions_type);
   ICustomActionResultCallback *callback = rscl_callback_for_request(request->state, request);
   if (!callback)
     return E_OUTOFMEMORY;
@@ -140,8 +142,10 @@ static HRESULT start_foreign(lua_State *L, rscl_request *request, IPmCustomActio
 /* [-0, +0, m] */
 static HRESULT start(lua_State *L, rscl_request *request, rscl_target target, rscl_text name, rscl_text args) {
   if (target.foreign)
-    return start_foreign(L, request, target.foreign, name, args);
-  rsca_manager *manager = target.manager;
+    return start_foreign(L, request, target.proxy, name, args);
+  rsca_manager *manager = rscl_manager_test(L, target.proxy);
+  if (!manager)
+    return RSCA_E_SHUTDOWN_IN_PROGRESS;
   const rsci_sink sink = {.ops = &request_sink, .object = request};
   HRESULT status = rsci_manager_run(manager, NULL, name.data, name.size, args.data, args.size, &sink, &request->id);
   if (SUCCEEDED(status))
@@ -206,13 +210,13 @@ static rscl_request *push_object(lua_State *L, rscl_state *state, int proxy, rsc
   return object->request;
 }
 
-static void settle(lua_State *L, rscl_target target, int proxy) {
-  if (target.manager)
-    rscl_manager_settle(L, RSCL_BOX, proxy);
+static void settle(lua_State *L, rscl_target target) {
+  if (!target.foreign)
+    rscl_manager_settle(L, RSCL_BOX, target.proxy);
 }
 
-int rscl_request_run(lua_State *L, rscl_state *state, rscl_target target, int proxy, rscl_text name, rscl_text args) {
-  rscl_request *request = push_object(L, state, proxy, name);
+int rscl_request_run(lua_State *L, rscl_state *state, rscl_target target, rscl_text name, rscl_text args) {
+  rscl_request *request = push_object(L, state, target.proxy, name);
   if (!request)
     return 2;
   HRESULT status = start(L, request, target, name, args);
@@ -255,11 +259,15 @@ static int request_cancel(lua_State *L) {
 
 /* Sets up the fiber's wait for a request that is not done. */
 static void await_on(rscl_fiber *fiber, rscl_request *request) {
+  (void)rsci_refs_add(&request->refs);
+  rscl_request_unwait(fiber); /* where somebody else took an earlier wait */
   if (fiber->request)
     rscl_request_release(fiber->request);
-  (void)rsci_refs_add(&request->refs);
   fiber->request = request;
   fiber->next_waiter = request->waiters;
+  if (fiber->next_waiter)
+    fiber->next_waiter->waiter_link = &fiber->next_waiter;
+  fiber->waiter_link = &request->waiters;
   request->waiters = fiber;
   fiber->wait = RSCL_WAIT_REQUEST;
 }
@@ -267,7 +275,7 @@ static void await_on(rscl_fiber *fiber, rscl_request *request) {
 /* The request that the fiber awaited, done or not; its reference stays with the fiber until the next wait. */
 static rscl_request *awaited(lua_State *L, rscl_state *state) {
   rscl_fiber *fiber = rscl_resumed(L, state);
-  rscl_request_unwait(fiber->request, fiber);
+  rscl_request_unwait(fiber);
   return fiber->request;
 }
 
@@ -321,18 +329,21 @@ static int call_done(lua_State *L, int status, lua_KContext name_index) {
   return push_result(L, request, lua_tostring(L, (int)name_index));
 }
 
-int rscl_request_call(lua_State *L, rscl_state *state, rscl_target target, int proxy, int name_index, rscl_text args) {
+int rscl_request_call(lua_State *L, rscl_state *state, rscl_target target, int name_index, rscl_text args) {
   rscl_text name;
   name.data = lua_tolstring(L, name_index, &name.size);
   rscl_mode mode = rscl_wait_mode(L, state);
   if (mode == RSCL_CLOSING)
     return rscl_push_closing(L);
   if (mode == RSCL_YIELD) {
-    rscl_request *request = request_create(state);
+    /* Calling somebody else's manager may raise on the way: then an object owns the request. */
+    rscl_request *request = target.foreign ? push_object(L, state, target.proxy, name) : request_create(state);
+    if (request && target.foreign)
+      (void)rsci_refs_add(&request->refs);
     HRESULT status = request ? start(L, request, target, name, args) : E_OUTOFMEMORY;
     if (SUCCEEDED(status)) {
       await_on(state->current, request);
-      settle(L, target, proxy);
+      settle(L, target);
     }
     if (request)
       rscl_request_release(request);
@@ -341,16 +352,16 @@ int rscl_request_call(lua_State *L, rscl_state *state, rscl_target target, int p
     return lua_yieldk(L, 0, name_index, call_done);
   }
   /* The object owns the request, should a hook raise while this blocks. */
-  rscl_request *request = push_object(L, state, proxy, name);
+  rscl_request *request = push_object(L, state, target.proxy, name);
   if (!request)
     return 2;
   HRESULT status = start(L, request, target, name, args);
   if (FAILED(status))
     return rscl_refused(L, status, name.data);
-  settle(L, target, proxy);
+  settle(L, target);
   while (!request->done)
     (void)rscl_block(L, state, UINT64_MAX);
-  settle(L, target, proxy);
+  settle(L, target);
   return push_result(L, request, name.data);
 }
 

@@ -29,20 +29,21 @@ void rscl_request_release(rscl_request *request);
 /* Gives it its result, copied, and wakes those who wait; on the state's thread. */
 void rscl_request_complete(rscl_request *request, HRESULT status, const void *bytes, size_t size);
 
-/* Takes a fiber off the list of those who wait; harmless if it is not there. */
-void rscl_request_unwait(rscl_request *request, rscl_fiber *fiber);
+/* Takes a fiber off the list of those who wait; harmless if it is not on one. */
+void rscl_request_unwait(rscl_fiber *fiber);
 
-/* Whose action is meant: one of our managers, or a foreign one's. */
+/* Whose action is meant: `proxy` is the index of one of our managers', or, `foreign`, of somebody else's. What it
+ * stands for is asked last of all: a finalizer may close it before. */
 typedef struct rscl_target {
-  rsca_manager *manager;
-  IPmCustomActions *foreign;
+  int proxy;
+  bool foreign;
 } rscl_target;
 
-/* run(name [, args]) without a callback: pushes a request, or nil, err. `proxy`: index of the manager's. */
-int rscl_request_run(lua_State *L, rscl_state *state, rscl_target target, int proxy, rscl_text name, rscl_text args);
+/* run(name [, args]) without a callback: pushes a request, or nil, err. */
+int rscl_request_run(lua_State *L, rscl_state *state, rscl_target target, rscl_text name, rscl_text args);
 
 /* call(name [, args]): waits, and pushes response [, status], or nil, err. `name_index`: where the name is. */
-int rscl_request_call(lua_State *L, rscl_state *state, rscl_target target, int proxy, int name_index, rscl_text args);
+int rscl_request_call(lua_State *L, rscl_state *state, rscl_target target, int name_index, rscl_text args);
 
 extern const rscl_type rscl_request_type;
 

@@ -75,9 +75,9 @@ static int push_iterator(lua_State *L, HRESULT status, rscl_text name) {
   return 4;
 }
 
-int rscl_responses(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, rscl_text name, rscl_text args) {
+int rscl_responses(lua_State *L, rscl_state *state, int proxy, rscl_text name, rscl_text args) {
   rscl_subscription_object *object = rscl_subscription_push(L, proxy);
-  HRESULT status = rscl_subscription_start(L, state, object, manager, NULL, proxy, name, args, 0);
+  HRESULT status = rscl_subscription_start(L, state, object, false, proxy, name, args, 0);
   return push_iterator(L, status, name);
 }
 

@@ -89,10 +89,12 @@ static bool protect(rscl_state *state, void (*work)(rscl_state *state, void *dat
   lua_State *L = state->service;
   protected_work protected = {state, work, data};
   rscl_fiber *current = state->current;
+  lua_State *outer = state->turn;
+  lua_sethook(L, NULL, 0, 0); /* one that a script's on_error hook may have left here */
   lua_pushcfunction(L, protected_main);
   lua_pushlightuserdata(L, &protected);
   int status = lua_pcall(L, 1, 0, 0);
-  state->turn = NULL;
+  state->turn = outer;
   state->current = current;
   if (status == LUA_OK)
     return true;
@@ -118,11 +120,11 @@ void rscl_state_protect(rscl_state *state, void (*work)(rscl_state *state, void 
  * while what it holds (a file, a proxy) is still whole, a new closer is made after it began to wait. The one before is
  * garbage, and does nothing. [-0, +0, m] */
 static void make_closer(rscl_state *state, lua_State *L) {
+  state->suspended = false; /* whether or not there is memory for this one */
   void *closer = lua_newuserdatauv(L, 0, 0);
   rscl_object_set_type(L, &closer_type);
   lua_setiuservalue(L, RSCL_TURN_BOX, RSCL_UV_CLOSER);
   state->closer = closer;
-  state->suspended = false;
 }
 
 static void run_tasks(rscl_state *state, void *data) {
@@ -140,9 +142,14 @@ static void run_tasks(rscl_state *state, void *data) {
 
 static void state_turn(rsci_engine *engine, rsci_runner *runner) {
   rscl_state *state = (rscl_state *)engine;
-  /* Each failure has used up a task, so this ends. */
-  while (!protect(state, run_tasks, runner)) {
-  }
+  size_t ran;
+  do {
+    ran = runner->ran;
+    if (protect(state, run_tasks, runner))
+      return;
+  } while (runner->ran > ran);
+  /* Not even a task could be begun, for lack of memory: the rest is for the next step. */
+  rsci_runner_give_up(runner);
 }
 
 /* ---- Life ---- */
@@ -179,8 +186,14 @@ static void close_state(rscl_box *box) {
     state->turn = NULL;
     rsci_runner_abandon_step(runner);
   }
-  while (state->fibers)
+  /* A step of its own: what the endings call back can't step, and begins nothing in here. */
+  bool entered = rsci_runner_enter(runner);
+  while (state->fibers) {
+    size_t count = state->fiber_count;
     rscl_state_protect(state, close_fibers, NULL);
+    if (state->fibers && state->fiber_count >= count)
+      rscl_fiber_abandon(state->fibers);
+  }
   box->state = NULL; /* what they closed could still be asked */
   rscl_subscriptions_close(state);
   rsci_engine_close(&state->engine);
@@ -189,6 +202,8 @@ static void close_state(rscl_box *box) {
   (void)rsca_manager_release(state->own);
   state->own = NULL;
   rsci_engine_release(&state->engine);
+  if (entered)
+    rsci_runner_leave(runner);
   rsci_runner_release(runner);
 }
 
@@ -275,9 +290,12 @@ HRESULT rscl_state_create(lua_State *L, rsca_manager *manager) {
   box->runner = manager->runner;
   box->state = state;
   rscl_object_open(L, &closer_type, index);
-  lua_pushvalue(L, index);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &box_key);
   return S_OK;
+}
+
+void rscl_state_publish(lua_State *L) {
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &box_key);
 }
 
 rscl_state *rscl_push_box(lua_State *L) {

@@ -97,6 +97,9 @@ rscl_state *rscl_check_state(lua_State *L);
  * [-0, +1, m] the box */
 HRESULT rscl_state_create(lua_State *L, rsca_manager *manager);
 
+/* Makes the box on top the universe's, for rscl_push_box: once all that goes with it is there. [-0, +0, m] */
+void rscl_state_publish(lua_State *L);
+
 /* Pushes the box, or nil where the universe has none. [-0, +1, -]; NULL: none, or closed */
 rscl_state *rscl_push_box(lua_State *L);
 

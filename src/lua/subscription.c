@@ -82,6 +82,11 @@ void rscl_subscription_end(rscl_subscription *sub, lua_State *L) {
   if (sub->anchor && L)
     clear_anchor(L, sub);
   sub->slot = sub->anchor = 0;
+  if (sub->foreign) {
+    IPmCustomActions2 *foreign = sub->foreign;
+    sub->foreign = NULL;
+    (void)foreign->lpVtbl->Release(foreign);
+  }
   subscription_release(sub);
 }
 
@@ -358,9 +363,11 @@ static HRESULT start(rscl_subscription *sub, rsca_manager *manager, rsci_session
 }
 
 /* Starts one whose handler, if any, is at `handler`; after a failure it has no delivery. The object owns it. */
-HRESULT rscl_subscription_start(lua_State *L, rscl_state *state, rscl_subscription_object *object,
-                                rsca_manager *manager, rsci_session *session, int proxy, rscl_text name, rscl_text args,
-                                int handler) {
+HRESULT rscl_subscription_start(lua_State *L, rscl_state *state, rscl_subscription_object *object, bool documented,
+                                int proxy, rscl_text name, rscl_text args, int handler) {
+  rsca_manager *manager = rscl_manager_test(L, proxy); /* a finalizer may have closed it */
+  if (!manager)
+    return RSCA_E_SHUTDOWN_IN_PROGRESS;
   rscl_subscription *sub = object->subscription =
       rscl_subscription_create(state, manager, manager->config.stream_limit, manager->config.stream_bytes);
   if (!sub)
@@ -371,23 +378,27 @@ HRESULT rscl_subscription_start(lua_State *L, rscl_state *state, rscl_subscripti
     sub->slot = rscl_hang(L, state, -2, proxy, NULL);
     lua_pop(L, 1);
   }
-  HRESULT status = start(sub, manager, session, name, args);
+  manager = rscl_manager_test(L, proxy);
+  HRESULT status = RSCA_E_SHUTDOWN_IN_PROGRESS;
+  if (manager)
+    status = start(sub, manager, documented ? &manager->default_session : NULL, name, args);
+  if (FAILED(status) && !sub->delivering && sub->slot)
+    rscl_unhang(L, state, sub->owner, sub->slot);
   if (FAILED(status))
     rscl_subscription_end(sub, L);
   return status;
 }
 
-int rscl_subscribe(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, rscl_text name, rscl_text args,
-                   int handler) {
+int rscl_subscribe(lua_State *L, rscl_state *state, int proxy, rscl_text name, rscl_text args, int handler) {
   rscl_check_handler(L, handler);
   rscl_subscription_object *object = rscl_subscription_push(L, proxy);
-  HRESULT status = rscl_subscription_start(L, state, object, manager, NULL, proxy, name, args, handler);
+  HRESULT status = rscl_subscription_start(L, state, object, false, proxy, name, args, handler);
   return FAILED(status) ? rscl_refused(L, status, name.data) : 1;
 }
 
-HRESULT rscl_register_callback(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, rscl_text name,
-                               rscl_text args, int handler) {
+HRESULT rscl_register_callback(lua_State *L, rscl_state *state, int proxy, rscl_text name, rscl_text args,
+                               int handler) {
   rscl_check_handler(L, handler);
   rscl_subscription_object *object = rscl_subscription_push(L, proxy);
-  return rscl_subscription_start(L, state, object, manager, &manager->default_session, proxy, name, args, handler);
+  return rscl_subscription_start(L, state, object, true, proxy, name, args, handler);
 }

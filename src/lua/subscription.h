@@ -29,7 +29,7 @@ struct rscl_subscription {
   rsci_response *response; /* taken, but not given to the handler yet */
   rsci_taken taken;        /* what that is */
   HRESULT status;
-  IPmCustomActions2 *foreign; /* whose action it is, if not one of our managers'; borrowed from the proxy */
+  IPmCustomActions2 *foreign; /* whose action it is, if not one of our managers'; held */
   rscl_slot anchor;           /* of that proxy, in the strong table, while there is a delivery */
   bool delivering;            /* has a delivery: the final has not been given */
   bool busy;                  /* a handler runs */
@@ -47,12 +47,10 @@ typedef struct rscl_subscription_object {
 } rscl_subscription_object;
 
 /* subscribe(name, args, handler): pushes a subscription, or nil, err. `proxy`: index of the manager's. */
-int rscl_subscribe(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, rscl_text name, rscl_text args,
-                   int handler);
+int rscl_subscribe(lua_State *L, rscl_state *state, int proxy, rscl_text name, rscl_text args, int handler);
 
 /* The documented method, in the manager's default session. */
-HRESULT rscl_register_callback(lua_State *L, rscl_state *state, rsca_manager *manager, int proxy, rscl_text name,
-                               rscl_text args, int handler);
+HRESULT rscl_register_callback(lua_State *L, rscl_state *state, int proxy, rscl_text name, rscl_text args, int handler);
 
 /* The handler that was given a response has ended; the fiber's reference goes with it. */
 void rscl_subscription_handled(rscl_subscription *subscription, HRESULT answer);
@@ -71,11 +69,11 @@ rscl_subscription *rscl_subscription_create(rscl_state *state, const void *owner
 /* An object without a subscription yet; `proxy`: index of its manager's. [-0, +1, m] */
 rscl_subscription_object *rscl_subscription_push(lua_State *L, int proxy);
 
-/* Starts one whose handler, if any, is at `handler`; after a failure it has no delivery. The object owns it.
+/* Starts one whose handler, if any, is at `handler`, in the default session where it is `documented`; after a failure
+ * it has no delivery. The object owns it.
  * [-0, +0, m] */
-HRESULT rscl_subscription_start(lua_State *L, rscl_state *state, rscl_subscription_object *object,
-                                rsca_manager *manager, rsci_session *session, int proxy, rscl_text name, rscl_text args,
-                                int handler);
+HRESULT rscl_subscription_start(lua_State *L, rscl_state *state, rscl_subscription_object *object, bool documented,
+                                int proxy, rscl_text name, rscl_text args, int handler);
 
 /* From here on there is a delivery: it is waited for. */
 void rscl_subscription_begin(rscl_subscription *subscription);

@@ -781,7 +781,7 @@ static void test_proxy_gives_back_what_it_took_once(void **unused) {
     if (i == 1) {
       lua_setglobal(w.L, "b");
       lua_setglobal(w.L, "a");
-      run_lua(w.L, "do local x <close>, y <close> = a, b; x:AddRef(); y:AddRef() end; a, b = nil, nil");
+      run_lua(w.L, "do local x <close> = a; local y <close> = b; x:AddRef(); y:AddRef() end; a, b = nil, nil");
     } else {
       run_lua(w.L, "local a, b = ...");
       lua_settop(w.L, 0);

@@ -230,6 +230,12 @@ T.test("a line of the list has these fields", function()
   rsca.unregister("listed")
 end)
 
+T.test("what health and stats tell has these fields", function()
+  local manager <close> = assert(rsca.manager())
+  same_names("rsca.health", keys(manager:health()), classes["rsca.health"].fields)
+  same_names("rsca.stats", keys(manager:stats()), classes["rsca.stats"].fields)
+end)
+
 T.test("options are those that the functions know", function()
   local function known(f, ...)
     local names = T.raises("unknown option", f, ...):match("%(([%a_, ]+)%)%)?$")

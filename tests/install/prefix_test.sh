@@ -79,7 +79,7 @@ esac
     echo "lib/cmake/rsca/$name.cmake"
   done
   printf 'lib/pkgconfig/%s.pc\n' rsca rsca-lua
-  echo lib/lua/5.4/rsca/core.so
+  printf '%s\n' lib/lua/5.4/rsca/core.so bin/rsca share/man/man1/rsca.1
 } | LC_ALL=C sort >"$work/expected"
 list "$work/first" >"$work/actual"
 same "this is not what is to be installed" "$work/expected" "$work/actual"
@@ -142,13 +142,16 @@ for name in rsca rsca_lua; do
 done
 runpath=$(dynamic "$lib/librsca_lua.so" RUNPATH)$(dynamic "$lib/librsca_lua.so" RPATH)
 [ "$runpath" = "\$ORIGIN" ] || fail "librsca_lua looks for librsca in '$runpath'"
-for file in "$lib/librsca.so" "$lib/lua/5.4/rsca/core.so"; do
+for file in "$lib/librsca.so" "$lib/lua/5.4/rsca/core.so" "$prefix/bin/rsca"; do
   ! "$readelf" -d "$file" | grep -E 'RPATH|RUNPATH' >&2 || fail "$file has a path"
+done
+for file in "$lib/lua/5.4/rsca/core.so" "$prefix/bin/rsca"; do
+  [ -n "$(dynamic "$file" NEEDED)" ] || fail "$readelf can't read $file"
+  ! dynamic "$file" NEEDED | grep rsca >&2 || fail "$file is not all in one"
 done
 for file in "$lib/librsca.so" "$lib/librsca_lua.so" "$lib/lua/5.4/rsca/core.so"; do
   ! dynamic "$file" NEEDED | grep liblua >&2 || fail "$file brings a Lua of its own"
 done
-! dynamic "$lib/lua/5.4/rsca/core.so" NEEDED | grep rsca >&2 || fail "the module is not all in one"
 [ "$(dynamic "$lib/librsca_lua.so" NEEDED | grep rsca)" = "librsca.so.$soversion" ] ||
   fail "librsca_lua does not need librsca"
 
@@ -275,11 +278,16 @@ else
   grep -q "RSCA_PRIVATE_$version" "$work/log" || { fail "librsca_lua doesn't say which librsca it needs"; cat "$work/log" >&2; }
 fi
 
-# ---- The module ----
+# ---- The module, and the program, which needs none of the other files ----
 (
   cd / || exit 1
   export LUA_PATH="$prefix/share/lua/5.4/?.lua;$prefix/share/lua/5.4/?/init.lua" LUA_CPATH="$lib/lua/5.4/?.so"
   says "module rsca $version abab" "$lua" "$outside/module.lua" "$prefix"
+  unset LUA_PATH LUA_CPATH
+  mkdir "$work/alone"
+  must cp "$prefix/bin/rsca" "$work/alone"
+  echo 'require("rsca").register("echo", function(args) return args end)' >"$work/echo.lua"
+  says "a b" "$work/alone/rsca" run "$work/echo.lua" echo a b
   exit $failed
 ) || failed=1
 

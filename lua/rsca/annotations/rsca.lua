@@ -66,6 +66,21 @@ local rsca = {}
 ---@field queue_limit? integer how many calls may be accepted and not yet ended: from 1, otherwise 4096
 ---@field queue_bytes? integer how many bytes their arguments may have together: from 1, otherwise 64 MiB
 
+---What m:health tells.
+---@class (exact) rsca.health
+---@field healthy boolean whether it takes calls: it has not been shut down, and nobody has begun to
+---@field idle boolean whether nothing is in flight
+---@field in_flight integer calls and subscriptions that were accepted and have not ended
+
+---What m:stats tells.
+---@class (exact) rsca.stats
+---@field accepted integer calls and subscriptions accepted since the manager was made
+---@field ended integer how many of those have ended
+---@field in_flight integer how many have not
+---@field failed_callbacks integer how many callbacks answered with a failure, or raised
+---@field actions integer how many names are registered
+---@field queued_bytes integer bytes of the arguments of what is in flight
+
 ---One line of rsca.list.
 ---@class (exact) rsca.action
 ---@field name string
@@ -289,6 +304,25 @@ function manager:cancel(id) end
 ---@nodiscard
 function manager:list() end
 
+---Whether the manager takes calls, and whether it has something to do. Whoever asks inside an action counts as in
+---flight. Does not block.
+---@return rsca.health health
+---@nodiscard
+function manager:health() end
+
+---What the manager has done, and what it holds. Does not block.
+---@return rsca.stats stats
+---@nodiscard
+function manager:stats() end
+
+---Refuses new calls from here on, with ERROR_SHUTDOWN_IN_PROGRESS, and ends what is in flight: registrations with
+---ERROR_CANCELLED; calls by themselves, or with ERROR_CANCELLED once the manager has waited long enough (5 seconds, or
+---what its host has configured). Outside of actions and callbacks it blocks until all that has ended; inside, it
+---returns at once. May be said again.
+---@param immediate? boolean true: calls, too, end at once
+---@return boolean done false: what is in flight ends in the following steps
+function manager:shutdown(immediate) end
+
 ---Gives the manager back, with every reference that the script took by AddRef. One that rsca.manager made is shut down
 ---first: what is in flight ends with ERROR_CANCELLED. Harmless when said again.
 function manager:close() end
@@ -322,6 +356,92 @@ function manager:AddRef() end
 ---Gives back one reference: of those that AddRef took, or, when these are gone, the object's own, which closes it.
 ---@return integer count how many there are left; 0: the manager is gone
 function manager:Release() end
+
+---Custom actions of somebody else's manager, an IPmCustomActions; scripts get it from the host. Calls have no number
+---there, so they can't be cancelled. What that manager reports on another thread arrives on this one. Anything but close
+---raises after it was closed or released.
+---@class rsca.custom_actions
+local custom_actions = {}
+
+---As rsca.call: waits.
+---@param name string
+---@param args? string|number passed as text, UTF-8 without a NUL byte; otherwise ""
+---@return string? response any bytes; nil: refused, or failed; RPC_E_DISCONNECTED: it was never reported
+---@return (integer|rsca.error)? status_or_err with a response: its status, if not S_OK; without: the error
+function custom_actions:call(name, args) end
+
+---As rsca.run. How long the manager takes to accept the call is its own affair.
+---@param name string
+---@param args string|number? passed as text, UTF-8 without a NUL byte; nil: ""
+---@param callback rsca.handler may be left out: run(name, args)
+---@return true? accepted nil: refused, the callback will not be called
+---@return rsca.error? err
+---@overload fun(self: rsca.custom_actions, name: string, args?: string|number): rsca.request?, rsca.error?
+function custom_actions:run(name, args, callback) end
+
+---As m:RunCustomAction: answers with the status that the manager gave.
+---@param name string|number? a name that is nil or empty is E_INVALIDARG
+---@param args string|number? nil: ""
+---@param callback rsca.handler? nil is E_INVALIDARG
+---@return integer status a success: accepted, and the callback is told once; a failure: refused, and it is not
+function custom_actions:RunCustomAction(name, args, callback) end
+
+---Takes one reference more, which Release, close or the collector gives back.
+---@return integer count how many there are now, as the host counts
+function custom_actions:AddRef() end
+
+---Gives back one reference: of those that AddRef took, or, when these are gone, the object's own, which closes it.
+---@return integer count how many there are left, as the host counts
+function custom_actions:Release() end
+
+---Gives back the object's reference, and all that the script took. Harmless when said again.
+function custom_actions:close() end
+
+---The same for registrations: an IPmCustomActions2, a session of somebody else's manager, which has at most one
+---registration of a name. That manager can't be made to wait: one that reports much faster than the script takes hears
+---ERROR_BUSY, and the subscription ends so.
+---@class rsca.custom_actions2
+local custom_actions2 = {}
+
+---As rsca.subscribe. The id of such a subscription is 0.
+---@param name string
+---@param args string|number? passed as text, UTF-8 without a NUL byte; nil: ""
+---@param handler rsca.stream_handler
+---@return rsca.subscription? subscription nil: refused, with ERROR_ALREADY_EXISTS where the name is registered here
+---@return rsca.error? err
+function custom_actions2:subscribe(name, args, handler) end
+
+---As rsca.responses: the iterator waits, and raises what goes wrong.
+---@param name string
+---@param args? string|number passed as text, UTF-8 without a NUL byte; otherwise ""
+---@return fun(): string? next any bytes; nil: that was all
+---@return nil
+---@return nil
+---@return rsca.subscription subscription closed by the generic for
+function custom_actions2:responses(name, args) end
+
+---As m:RegisterCustomActionCallback: answers with the status that the manager gave.
+---@param name string|number? a name that is nil or empty is E_INVALIDARG
+---@param args string|number? nil: ""
+---@param callback rsca.stream_handler? nil is E_INVALIDARG
+---@return integer status a success: accepted; a failure: refused, and the callback is not called
+function custom_actions2:RegisterCustomActionCallback(name, args, callback) end
+
+---As m:UnregisterCustomActionCallback: answers with the status that the manager gave.
+---@param name string|number? a name that is nil or empty is E_INVALIDARG
+---@return integer status S_OK: it is ending
+function custom_actions2:UnregisterCustomActionCallback(name) end
+
+---Takes one reference more, which Release, close or the collector gives back.
+---@return integer count how many there are now, as the host counts
+function custom_actions2:AddRef() end
+
+---Gives back one reference: of those that AddRef took, or, when these are gone, the object's own, which closes it.
+---@return integer count how many there are left, as the host counts
+function custom_actions2:Release() end
+
+---Gives back the object's reference, and all that the script took. Harmless when said again.
+function custom_actions2:close() end
 
 ---A call on its way, made by run without a callback. Dropping it does not stop the call.
 ---@class rsca.request
