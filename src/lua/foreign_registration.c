@@ -44,7 +44,7 @@ static HRESULT report_foreign(foreign_callback *self, HRESULT status, bool final
   if (!bytes && size > 0)
     return E_INVALIDARG;
   if (atomic_load(&self->finished))
-    return RSCA_E_CANCELLED; /* late: dropped */
+    return S_FALSE; /* it has heard the end: dropped */
   if (final) {
     finish_foreign(self, status, bytes, size);
     return S_OK;

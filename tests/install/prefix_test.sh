@@ -274,8 +274,9 @@ sed "s/RSCA_PRIVATE_$version/RSCA_PRIVATE_$(echo "$version" | tr 0-9 9)/g" "$lib
   >"$work/other/librsca.so.$soversion"
 if LD_LIBRARY_PATH=$work/other:$lib "$work/shared/host" >"$work/log" 2>&1; then
   fail "librsca_lua works with the private functions of another librsca"
-else
-  grep -q "RSCA_PRIVATE_$version" "$work/log" || { fail "librsca_lua doesn't say which librsca it needs"; cat "$work/log" >&2; }
+elif ! grep -q "RSCA_PRIVATE_$version" "$work/log"; then
+  fail "librsca_lua doesn't say which librsca it needs"
+  cat "$work/log" >&2
 fi
 
 # ---- The module, and the program, which needs none of the other files ----

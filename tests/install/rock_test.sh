@@ -37,8 +37,10 @@ unset LUA_PATH LUA_CPATH LUA_PATH_5_4 LUA_CPATH_5_4 DESTDIR LD_PRELOAD
 mkdir "$work/home" "$work/source"
 : >"$work/config.lua"
 cd "$work/source" || exit 1
-cp -R "$root/CMakeLists.txt" "$root/cmake" "$root/include" "$root/src" "$root/lua" "$root/LICENSE" "$root"/*.rockspec . ||
-  fail "this is not the whole checkout"
+for name in CMakeLists.txt cmake include src lua LICENSE; do
+  cp -R "$root/$name" . || fail "this is not the whole checkout"
+done
+cp "$root"/*.rockspec . || fail "this is not the whole checkout"
 
 for rockspec in *.rockspec; do
   luarocks lint "$rockspec" >"$work/log" 2>&1 || { cat "$work/log" >&2; fail "luarocks lint $rockspec"; }

@@ -141,7 +141,8 @@ T.test("any bytes, numbers as text, empty ones", function()
     T.equal(ctx:report("a\0b\xFF"), true)
     T.equal(ctx:report(""), true)
     T.equal(ctx:report(1.5), true)
-    T.raises("response %(a string%) expected, got nil", ctx.report, ctx)
+    T.raises("response %(a string%) expected, got no value", ctx.report, ctx)
+    T.raises("response %(a string%) expected, got nil", ctx.report, ctx, nil)
     T.raises("response %(a string%) expected, got table", ctx.report, ctx, {})
     ctx:report(("x"):rep(3 * 1024 * 1024)) -- more than a whole stream's bytes: one always fits
   end)
@@ -344,7 +345,7 @@ T.test("each subscription is one of its own: the same name any number of times",
   rsca.step()
   rsca.step()
   for i = 1, 10 do
-    T.equal(ls[i].text(), "first")
+    T.equal(ls[i].text(), i == 3 and "" or "first") -- reported, but not told yet when it was closed
     T.equal(ls[i].final, i == 3 and status.S_FALSE or nil)
     subs[i]:close()
   end
@@ -647,3 +648,783 @@ T.test("a stream of very many responses keeps memory flat", function()
   T.equal(heard, total)
   T.truthy(most < 10000, most .. " KiB")
 end)
+
+-- ---- Handlers that end what calls them ----
+
+T.test("a handler that closes its own subscription", function()
+  local l = listener()
+  local sub
+  l.on = function(response)
+    if response == "3" then
+      T.equal(sub:close(), true)
+      T.equal(sub:close(), false)
+    end
+  end
+  sub = rsca.subscribe("count", 1000, l.handler)
+  drain()
+  T.equal(l.text(), "1;2;3")
+  T.equal(l.final, status.S_FALSE)
+end)
+
+T.test("a handler that closes its own subscription and fails: closed counts", function()
+  local l = listener()
+  local sub
+  l.on = function(_, final)
+    if not final then
+      sub:close()
+      return status.E_FAIL
+    end
+  end
+  sub = rsca.subscribe("count", 10, l.handler)
+  drain()
+  T.equal(l.text(), "1")
+  T.equal(l.final, status.S_FALSE)
+end)
+
+T.test("a handler that unregisters the action it hears of", function()
+  rsca.register("fleeting", count)
+  local l = listener()
+  l.on = function(response)
+    if response == "1" then
+      T.equal(rsca.unregister("fleeting"), true)
+      T.collect()
+    end
+  end
+  rsca.subscribe("fleeting", 400, l.handler)
+  drain()
+  T.equal(#l.responses, 400)
+  T.equal(l.final, status.S_FALSE)
+  T.equal(rsca.subscribe("fleeting", "", l.handler), nil)
+end)
+
+T.test("a handler that closes the manager that is calling it", function()
+  for _, wait in ipairs { false, true } do
+    local manager = rsca.manager()
+    manager:register("count", count)
+    manager:register("waits", function(_, ctx) ctx:sleep(1e6) end)
+    local l, other = listener(), listener()
+    l.on = function(response, final)
+      if not final then
+        manager:close()
+        T.collect()
+        if wait then
+          rsca.sleep(0.001)
+          T.collect()
+        end
+      end
+    end
+    manager:subscribe("waits", "", other.handler)
+    manager:subscribe("count", 1000, l.handler)
+    drain()
+    T.equal(l.final, status.ERROR_CANCELLED)
+    T.truthy(#l.responses >= 1)
+    T.equal(other.final, status.ERROR_CANCELLED)
+  end
+end)
+
+T.test("a handler that shuts down the manager that is calling it", function()
+  for _, immediate in ipairs { false, true } do
+    local manager <close> = rsca.manager()
+    manager:register("forever", function(_, ctx)
+      while ctx:report("again") do
+        ctx:sleep(0)
+      end
+    end)
+    local l = listener()
+    l.on = function(_, final)
+      if not final then
+        T.equal(manager:shutdown(immediate), false)
+      end
+    end
+    manager:subscribe("forever", "", l.handler)
+    drain()
+    T.truthy(#l.responses <= 2, l.text()) -- what had been reported before
+    T.equal(l.final, status.ERROR_CANCELLED)
+  end
+end)
+
+T.test("a handler that subscribes again in its final", function()
+  local ends = T.expect(3)
+  local function again(_, _, final)
+    if final and ends() < 3 then
+      T.truthy(rsca.subscribe("count", "1", again))
+    end
+  end
+  rsca.subscribe("count", "1", again)
+  drain()
+end)
+
+-- A manager that was closed is forgotten, though its address may be another's soon: handlers still hear the end.
+T.test("the handlers of a closed manager hear its end, whatever is made in its place", function()
+  local ls = {}
+  for i = 1, 50 do
+    local manager = rsca.manager()
+    manager:register("waits", function(_, ctx) ctx:sleep(1e6) end)
+    ls[i] = { final = false }
+    local l = ls[i]
+    manager:subscribe("waits", "", function(_, _, final) l.final = final end)
+    if i % 2 == 0 then
+      rsca.step()
+    end
+    manager:close()
+    manager = nil
+    local successor = rsca.manager()
+    successor:register("waits", function() end)
+    T.collect()
+  end
+  drain()
+  for i = 1, 50 do
+    T.equal(ls[i].final, true, i)
+  end
+end)
+
+T.test("what a handler of a closed manager answers ends no other manager's subscription", function()
+  for _ = 1, 50 do
+    local manager = rsca.manager()
+    manager:register("count", count)
+    local place = tostring(manager)
+    local done
+    local sub = manager:subscribe("count", "5", function(_, _, final)
+      if not final then
+        rsca.sleep(0.001)
+        return status.E_FAIL
+      end
+      done = true
+    end)
+    rsca.step()
+    rsca.step()
+    manager:close()
+    manager = nil
+    rsca.step()
+    local others = {}
+    for i = 1, 20 do
+      local other = rsca.manager()
+      other:register("waits", function(_, ctx) ctx:sleep(1e6) end)
+      local l = listener()
+      others[i] = { manager = other, l = l, same = tostring(other) == place }
+      T.equal(other:subscribe("waits", "", l.handler).id, sub.id)
+    end
+    while not done do
+      T.truthy(rsca.wait(10) > 0)
+    end
+    for _ = 1, 5 do
+      rsca.step()
+    end
+    for _, other in ipairs(others) do
+      T.equal(other.l.final, nil, other.same and "the one at its address" or "another")
+      other.manager:close()
+    end
+    drain()
+  end
+end)
+
+-- ---- The documented methods ----
+
+T.test("RegisterCustomActionCallback: statuses, one registration per name", function()
+  local manager = rsca.own_manager()
+  local l = listener()
+  local never = T.expect(0)
+  T.equal(manager:RegisterCustomActionCallback("nobody", "", never), status.ERROR_NOT_FOUND)
+  T.equal(manager:RegisterCustomActionCallback(nil, "", never), status.E_INVALIDARG)
+  T.equal(manager:RegisterCustomActionCallback("", "", never), status.E_INVALIDARG)
+  T.equal(manager:RegisterCustomActionCallback("count", "", nil), status.E_INVALIDARG)
+  T.equal(manager:RegisterCustomActionCallback("count", ""), status.E_INVALIDARG)
+  T.equal(manager:RegisterCustomActionCallback("a\0", "", never), status.E_INVALIDARG)
+  T.equal(manager:RegisterCustomActionCallback("a\xFF", "", never), status.ERROR_NO_UNICODE_TRANSLATION)
+  T.equal(manager:RegisterCustomActionCallback("count", "\xFF", never), status.ERROR_NO_UNICODE_TRANSLATION)
+  T.raises("string expected", manager.RegisterCustomActionCallback, manager, {}, "", never)
+  T.raises("function", manager.RegisterCustomActionCallback, manager, "count", "", 42)
+  T.raises("ReportResult", manager.RegisterCustomActionCallback, manager, "count", "", {})
+  T.equal(manager:RegisterCustomActionCallback("waits", nil, l.handler), 0)
+  T.equal(manager:RegisterCustomActionCallback("waits", "", never), status.ERROR_ALREADY_EXISTS)
+  rsca.step()
+  T.equal(manager:RegisterCustomActionCallback("waits", "", never), status.ERROR_ALREADY_EXISTS)
+  T.collect()
+  rsca.step()
+  T.equal(l.text(), "first")
+  T.equal(manager:UnregisterCustomActionCallback("waits"), 0)
+  T.equal(manager:UnregisterCustomActionCallback("waits"), status.ERROR_NOT_FOUND)
+  local again = listener()
+  T.equal(manager:RegisterCustomActionCallback("waits", "", again.handler), 0)
+  rsca.step()
+  rsca.step()
+  T.equal(l.final, status.S_FALSE)
+  T.equal(again.text(), "first")
+  T.equal(manager:UnregisterCustomActionCallback("waits"), 0)
+  drain()
+  T.equal(again.final, status.S_FALSE)
+end)
+
+T.test("UnregisterCustomActionCallback: statuses", function()
+  local manager = rsca.own_manager()
+  T.equal(manager:UnregisterCustomActionCallback("count"), status.ERROR_NOT_FOUND)
+  T.equal(manager:UnregisterCustomActionCallback(), status.E_INVALIDARG)
+  T.equal(manager:UnregisterCustomActionCallback(""), status.E_INVALIDARG)
+  T.equal(manager:UnregisterCustomActionCallback("a\0b"), status.E_INVALIDARG)
+  T.equal(manager:UnregisterCustomActionCallback("\xFF"), status.ERROR_NO_UNICODE_TRANSLATION)
+  T.raises("string expected", manager.UnregisterCustomActionCallback, manager, {})
+end)
+
+T.test("the documented session and subscriptions don't meet", function()
+  local manager = rsca.own_manager()
+  local documented, own = listener(), listener()
+  T.equal(manager:RegisterCustomActionCallback("waits", "", documented.handler), 0)
+  local sub = T.truthy(rsca.subscribe("waits", "", own.handler))
+  rsca.step()
+  T.equal(manager:UnregisterCustomActionCallback("waits"), 0)
+  rsca.step()
+  rsca.step()
+  T.equal(documented.final, status.S_FALSE)
+  T.equal(own.final, nil)
+  T.equal(manager:UnregisterCustomActionCallback("waits"), status.ERROR_NOT_FOUND)
+  sub:close()
+  drain()
+end)
+
+T.test("the name is free in the final, and a handler may unregister itself", function()
+  local manager = rsca.own_manager()
+  local ends = T.expect(3)
+  local function object()
+    local self = {}
+    function self:ReportResult(_, response, final)
+      if not final then
+        T.equal(response, "again")
+        T.equal(manager:UnregisterCustomActionCallback("forever"), 0)
+      elseif ends() < 3 then
+        T.equal(manager:RegisterCustomActionCallback("forever", "", object()), 0)
+      end
+    end
+    return self
+  end
+  T.equal(manager:RegisterCustomActionCallback("forever", "", object()), 0)
+  drain()
+end)
+
+-- ---- A streaming action that is run once ----
+
+T.test("call and run hear the responses joined, in one", function()
+  T.equal(rsca.call("count", "12"), "123456789101112")
+  T.equal(rsca.call("says", "me"), "reportedme")
+  T.equal(rsca.call("says", ""), "reported")
+  local response, err = rsca.call("refuses")
+  T.equal(response, nil)
+  T.equal(err.message, "not today")
+  _, err = rsca.call("raises", "x")
+  T.equal(err.message, "no x")
+  local big = rsca.call("count", "100000")
+  T.equal(#big, 488895)
+  local heard = T.expect(1)
+  rsca.run("count", "3", function(code, bytes, final)
+    heard()
+    T.equal(code, 0)
+    T.equal(bytes, "123")
+    T.equal(final, true)
+  end)
+  drain()
+end)
+
+-- ---- Loops over responses ----
+
+-- Runs `body` where it blocks, in an action, in a handler and in a spawned function.
+local function everywhere(body)
+  body("outside")
+  local told = T.expect(3)
+  rsca.register("inside", function()
+    body("action")
+    told()
+  end)
+  local answer, err = rsca.call("inside")
+  T.equal(answer, "", err and err.message)
+  rsca.run("says", "", function()
+    body("handler")
+    told()
+  end)
+  drain()
+  rsca.spawn(function()
+    body("spawned")
+    told()
+  end)
+  drain()
+end
+
+T.test("a loop over responses, wherever one may wait", function()
+  everywhere(function(where)
+    local heard = {}
+    for response in rsca.responses("count", 5) do
+      heard[#heard + 1] = response
+    end
+    T.equal(table.concat(heard, ";"), "1;2;3;4;5", where)
+    heard = 0
+    for response in rsca.own_manager():responses("count", 1000) do
+      heard = heard + 1
+      T.equal(response, tostring(heard))
+      if heard % 100 == 0 then
+        rsca.sleep(0)
+      end
+    end
+    T.equal(heard, 1000, where)
+    for _ in rsca.responses("quiet") do
+      error("it has no responses")
+    end
+    heard = {}
+    for response in rsca.responses("says", "last") do
+      heard[#heard + 1] = response
+    end
+    T.equal(table.concat(heard, ";"), "reported;last")
+  end)
+  T.equal(in_flight(), 0)
+end)
+
+T.test("leaving the loop ends the subscription", function()
+  everywhere(function(where)
+    for response in rsca.responses("forever") do
+      T.equal(response, "again")
+      break
+    end
+    T.equal(pcall(function()
+      for _ in rsca.responses("forever") do
+        error("out")
+      end
+    end), false)
+    local function find()
+      for response in rsca.responses("waits") do
+        return response
+      end
+    end
+    T.equal(find(), "first", where)
+  end)
+  drain()
+  T.equal(in_flight(), 0)
+end)
+
+T.test("a failed end raises the err, after the responses", function()
+  everywhere(function(where)
+    for name, expected in pairs { raises = "no x", refuses = "not today" } do
+      local heard = 0
+      local good, err = pcall(function()
+        for response in rsca.responses(name, "x") do
+          T.equal(response, "before")
+          heard = heard + 1
+        end
+      end)
+      T.equal(good, false, where)
+      T.equal(heard, 1)
+      T.equal(err.message, expected)
+      T.equal(err.action, name)
+      T.equal(err.status, name == "raises" and status.E_FAIL or status.ERROR_BUSY)
+      T.equal(err.traceback ~= nil, name == "raises")
+    end
+  end)
+end)
+
+T.test("refused raises the err; misuse raises", function()
+  everywhere(function()
+    local err = T.raises("nobody", function()
+      for _ in rsca.responses("nobody") do
+        error("a response")
+      end
+    end)
+    T.equal(err.status, status.ERROR_NOT_FOUND)
+    T.equal(err.action, "nobody")
+    T.raises("action name", rsca.responses, 42)
+  end)
+end)
+
+T.test("the iterator goes on answering nil after the end", function()
+  local iterator = rsca.responses("count", "1")
+  T.equal(iterator(), "1")
+  for _ = 1, 3 do
+    T.equal(iterator(), nil)
+  end
+  iterator = rsca.responses("raises", "x")
+  T.equal(iterator(), "before")
+  T.raises("no x", iterator)
+  T.equal(iterator(), nil)
+end)
+
+T.test("its fourth value is the subscription", function()
+  local iterator, _, _, sub = rsca.responses("waits")
+  T.equal(math.type(sub.id), "integer")
+  T.equal(iterator(), "first")
+  T.equal(rsca.cancel(sub.id), true)
+  local err = T.raises(".", iterator)
+  T.equal(err.status, status.ERROR_CANCELLED)
+  iterator, _, _, sub = rsca.responses("waits")
+  T.equal(iterator(), "first")
+  T.equal(sub:close(), true)
+  T.equal(iterator(), nil)
+  drain()
+  T.equal(in_flight(), 0)
+end)
+
+T.test("back-pressure: a loop that lags holds up the action, and nothing is dropped", function()
+  local reported = 0
+  rsca.register("ahead", function(_, ctx)
+    for i = 1, 5000 do
+      assert(ctx:report(i))
+      reported = i
+    end
+  end)
+  local heard = 0
+  rsca.spawn(function()
+    for response in rsca.responses("ahead") do
+      heard = heard + 1
+      T.equal(response, tostring(heard))
+      T.truthy(reported - heard <= 257)
+      if heard % 50 == 0 then
+        rsca.sleep(0)
+      end
+    end
+    heard = heard + 0.5
+  end)
+  drain()
+  T.equal(heard, 5000.5)
+end)
+
+-- ---- Collecting ----
+
+local function weak_keys()
+  return setmetatable({}, { __mode = "k" })
+end
+
+local function size(weak)
+  local n = 0
+  for _ in pairs(weak) do
+    n = n + 1
+  end
+  return n
+end
+
+T.test("an iterator that is abandoned and collected ends its registration", function()
+  local closed = 0
+  rsca.register("notices", function(_, ctx)
+    local _ <close> = setmetatable({}, { __close = function() closed = closed + 1 end })
+    while ctx:report("x") do
+      ctx:sleep(0.001)
+    end
+  end)
+  for _ = 1, 20 do
+    local iterator = rsca.responses("notices")
+    T.equal(iterator(), "x")
+  end
+  rsca.responses("notices")
+  T.collect()
+  drain()
+  T.equal(closed, 20)
+  T.equal(in_flight(), 0)
+end)
+
+T.test("a coroutine that was left in the middle of a loop ends its registration when it is collected", function()
+  for _ = 1, 20 do
+    local next_response = coroutine.wrap(function()
+      for response in rsca.responses("forever") do
+        coroutine.yield(response)
+      end
+    end)
+    T.equal(next_response(), "again")
+    T.equal(next_response(), "again")
+  end
+  T.collect()
+  drain()
+  T.equal(in_flight(), 0)
+end)
+
+T.test("handlers are let go when the final has been told", function()
+  local held = weak_keys()
+  for _ = 1, 100 do
+    local object = {}
+    held[object] = true
+    rsca.subscribe("count", 2, function() return object and nil end)
+  end
+  T.collect()
+  T.equal(size(held), 100)
+  drain()
+  T.collect()
+  T.equal(size(held), 0)
+end)
+
+-- A manager with open registrations whose handlers, actions and coroutines name it in every way a script might.
+local function entangled(notes)
+  local manager = rsca.manager()
+  local sub
+  manager:register("stream", function(_, ctx)
+    local _ <close> = notes and setmetatable({}, { __close = function() notes.closed = notes.closed + 1 end })
+    while manager and ctx:report("x") do
+      ctx:sleep(1e6)
+    end
+  end)
+  local function handler(_, _, final)
+    if notes then
+      notes[final and "finals" or "heard"] = notes[final and "finals" or "heard"] + 1
+    end
+    return manager and sub and nil
+  end
+  sub = T.truthy(manager:subscribe("stream", "", handler))
+  local object = { manager = manager }
+  function object:ReportResult(...)
+    assert(self.manager)
+    return handler(...)
+  end
+  T.equal(manager:RegisterCustomActionCallback("stream", "", object), 0)
+  return manager
+end
+
+T.test("ten thousand managers with open registrations that name them are collected", function()
+  local alive = weak_keys()
+  local notes = { closed = 0, heard = 0, finals = 0 }
+  local total, started = stress and 1000 or 10000, 0
+  for i = 1, total do
+    alive[entangled(notes)] = true
+    if i % 10 == 0 then
+      rsca.step()
+      rsca.step()
+    end
+  end
+  T.collect()
+  rsca.step()
+  T.collect()
+  drain()
+  T.collect()
+  T.equal(size(alive), 0)
+  T.equal(notes.finals, 0, "handlers that nobody can reach are not called")
+  T.truthy(notes.closed >= total / 10, notes.closed)
+  T.truthy(notes.heard <= notes.closed)
+end)
+
+T.test("collected in the middle of everything: all coroutines are closed by the next step", function()
+  for round = 1, 20 do
+    local notes = { closed = 0, heard = 0, finals = 0 }
+    for _ = 1, 20 do
+      entangled(notes)
+    end
+    T.equal(rsca.step() > 0, true)
+    T.equal(notes.closed, stress and notes.closed or 0)
+    T.collect()
+    rsca.step()
+    rsca.step()
+    T.equal(notes.closed, 40, round)
+    T.equal(notes.finals, 0)
+  end
+  drain()
+end)
+
+T.test("a manager that is named is kept, and its registrations with it", function()
+  local notes = { closed = 0, heard = 0, finals = 0 }
+  local manager = entangled(notes)
+  for _ = 1, 5 do
+    T.collect()
+    rsca.step()
+  end
+  T.equal(notes.heard, 2)
+  T.equal(notes.closed, 0)
+  manager:close()
+  T.equal(notes.closed, 2)
+  drain()
+  T.equal(notes.finals, 2)
+end)
+
+T.test("a subscription that is kept keeps its manager", function()
+  local notes = { closed = 0, heard = 0, finals = 0 }
+  local sub
+  do
+    local manager = rsca.manager()
+    manager:register("waits", function(_, ctx)
+      local _ <close> = setmetatable({}, { __close = function() notes.closed = notes.closed + 1 end })
+      ctx:sleep(1e6)
+    end)
+    sub = manager:subscribe("waits", "", function(_, _, final) notes.finals = notes.finals + (final and 1 or 0) end)
+  end
+  for _ = 1, 5 do
+    T.collect()
+    rsca.step()
+  end
+  T.equal(notes.closed, 0)
+  T.equal(sub:close(), true)
+  drain()
+  T.equal(notes.closed, 1)
+  T.equal(notes.finals, 1)
+end)
+
+T.test("a loop over the responses of a manager that nothing else names", function()
+  local heard = 0
+  rsca.spawn(function()
+    local iterator, a, b, sub
+    do
+      local manager = rsca.manager()
+      manager:register("count", count)
+      iterator, a, b, sub = manager:responses("count", 1000)
+    end
+    for _ in iterator, a, b, sub do
+      heard = heard + 1
+      if heard % 100 == 0 then
+        T.collect()
+        rsca.sleep(0)
+      end
+    end
+  end)
+  drain()
+  T.equal(heard, 1000)
+end)
+
+-- ---- The end of the program ----
+
+-- Runs a script in a process of its own: its output, both streams in one.
+local function run(script)
+  local quoted = ([[
+    io.stdout:setvbuf("no")
+    local rsca = require "rsca"
+    local function note(name)
+      return setmetatable({}, { __close = function() print("closed " .. name) end })
+    end
+    rsca.register("holds", function(args, ctx)
+      local _ <close> = note(args)
+      ctx:report("first")
+      ctx:sleep(1e6)
+    end)
+    local function tells(_, response, final) print(response, final) end
+  ]] .. script):gsub("'", "'\\''")
+  local pipe = assert(io.popen(("exec '%s' -e '%s' 2>&1; echo \"exit $?\""):format(arg[-1], quoted)))
+  local output = pipe:read("a")
+  pipe:close()
+  return output
+end
+
+local function case(name, script, output)
+  T.test(name, function()
+    T.equal(run(script), output .. (output:find("exit %d+\n$") and "" or "exit 0\n"))
+  end)
+end
+
+case("open subscriptions go with the program: their actions are closed, their handlers hear nothing more", [[
+  rsca.subscribe("holds", "a", tells)
+  local sub = rsca.subscribe("holds", "b", tells)
+  rsca.own_manager():RegisterCustomActionCallback("holds", "c", tells)
+  rsca.step()
+  rsca.step()
+  rsca.subscribe("holds", "never started", tells)
+  print("end")
+]], ("first\tfalse\n"):rep(3) .. "end\nclosed c\nclosed b\nclosed a\n")
+
+case("those of managers that the script made and dropped too", [[
+  for i = 1, 3 do
+    local manager = rsca.manager()
+    manager:register("holds", function(args, ctx)
+      local _ <close> = note(args)
+      ctx:sleep(1e6)
+      return manager and ""
+    end)
+    manager:subscribe("holds", "dropped", function() return manager and print("never") end)
+  end
+  rsca.step()
+  print("end")
+]], "end\n" .. ("closed dropped\n"):rep(3))
+
+case("a handler that waits, an iterator that waits and an action that waits for room are closed", [[
+  rsca.register("fast", function(_, ctx)
+    local _ <close> = note("fast")
+    while ctx:report("x") do end
+  end)
+  rsca.subscribe("fast", "", function() local _ <close> = note("handler") rsca.sleep(1e6) end)
+  rsca.spawn(function()
+    local _ <close> = note("loop")
+    for _ in rsca.responses("holds", "inner") do end
+  end)
+  for _ = 1, 5 do rsca.step() end
+  print("end")
+]], "end\nclosed handler\nclosed inner\nclosed loop\nclosed fast\n")
+
+case("os.exit in a handler of a stream, with and without closing", [[
+  rsca.subscribe("holds", "a", function() print("exits") os.exit(3, true) end)
+  rsca.loop()
+]], "exits\nclosed a\nexit 3\n")
+
+-- ---- Whose turn it is: several functions on one stream ----
+
+T.test("closed from elsewhere while it is waited for, the loop ends", function()
+  local ended = T.expect(1)
+  local iterator, _, _, sub = rsca.responses("waits")
+  rsca.spawn(function()
+    for _ in iterator do
+    end
+    ended()
+  end)
+  for _ = 1, 5 do
+    rsca.step()
+  end
+  T.equal(sub:close(), true)
+  T.equal(rsca.loop(0.5), true)
+end)
+
+T.test("two functions that share an iterator: each response goes to one of them, and both end", function()
+  local heard, ended = {}, T.expect(2)
+  mail = {}
+  local iterator = rsca.responses("post")
+  for name = 1, 2 do
+    rsca.spawn(function()
+      for response in iterator do
+        heard[#heard + 1] = response
+      end
+      ended()
+    end)
+  end
+  for i = 1, 5 do
+    mail[1] = tostring(i)
+    for _ = 1, 4 do
+      rsca.step()
+    end
+  end
+  mail[1] = "end"
+  T.equal(rsca.loop(0.5), true)
+  T.equal(table.concat(heard, ";"), "1;2;3;4;5")
+end)
+
+T.test("a function that an action spawned reports with its ctx: it waits for room like the action", function()
+  local heard, ended = 0, false
+  rsca.register("spawns", function(_, ctx)
+    local reported = 0
+    for _ = 1, 2 do
+      rsca.spawn(function()
+        for _ = 1, 1000 do
+          assert(ctx:report("x"))
+        end
+        reported = reported + 1
+      end)
+    end
+    while reported < 2 do
+      ctx:sleep(0.001)
+    end
+  end)
+  rsca.subscribe("spawns", "", function(_, _, final)
+    if final then
+      ended = true
+    else
+      heard = heard + 1
+      if heard % 100 == 1 then
+        rsca.sleep(0)
+      end
+    end
+  end)
+  T.equal(rsca.loop(2), true)
+  T.equal(ended, true)
+  T.equal(heard, 2000)
+end)
+
+T.test("reported outside any step: told in order, before what the action does next, and before its end", function()
+  local ctx
+  rsca.register("lends", function(_, lent)
+    ctx = lent
+    coroutine.yield()
+    lent:report("4")
+  end)
+  local l = listener()
+  rsca.subscribe("lends", "", l.handler)
+  rsca.step()
+  for i = 1, 3 do
+    T.equal(ctx:report(i), true)
+  end
+  T.equal(rsca.loop(2), true)
+  T.equal(l.text(), "1;2;3;4")
+  T.equal(l.final, status.S_FALSE)
+end)
+
+T.finish()

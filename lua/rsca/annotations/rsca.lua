@@ -358,8 +358,8 @@ function manager:AddRef() end
 function manager:Release() end
 
 ---Custom actions of somebody else's manager, an IPmCustomActions; scripts get it from the host. Calls have no number
----there, so they can't be cancelled. What that manager reports on another thread arrives on this one. Anything but close
----raises after it was closed or released.
+---there, so they can't be cancelled. What that manager reports on another thread arrives on this one. Anything but
+---close raises after it was closed or released.
 ---@class rsca.custom_actions
 local custom_actions = {}
 
