@@ -251,6 +251,8 @@ const char rsci_refused[] = "its callback refused a response";
 /* What the end of a registration's action means: a response of its own, if it returned one, and the final. */
 static HRESULT conclude_registration(rsca_call *call, HRESULT status, const void **bytes, size_t *size) {
   const char *why = atomic_load(&call->cancelled);
+  if (!why)
+    why = atomic_load(&call->calls->cut);
   if (SUCCEEDED(status) && *size > 0 && !why && call->sink.ops->report(call, *bytes, *size) == RSCA_E_CANCELLED)
     why = atomic_load(&call->cancelled);
   *bytes = NULL;
@@ -271,7 +273,7 @@ static void report(rsca_call *call, HRESULT status, const void *bytes, size_t si
   }
   if (call->sink.ops->report) {
     leave_session(call);
-    if (SUCCEEDED(status) || atomic_load(&call->cancelled))
+    if (SUCCEEDED(status) || rsca_call_cancelled(call))
       status = conclude_registration(call, status, &bytes, &size);
   }
   call->status = status;

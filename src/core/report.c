@@ -102,7 +102,7 @@ HRESULT rsci_call_respond(rsca_call *call, const void *bytes, size_t size) {
   if (atomic_load(&call->phase) == RSCI_CALL_ENDED)
     return RSCA_E_CANCELLED;
   if (call->sink.ops->report) {
-    if (atomic_load(&call->cancelled))
+    if (rsca_call_cancelled(call))
       return RSCA_E_CANCELLED;
     return call->sink.ops->report(call, size ? bytes : NULL, size);
   }
@@ -115,8 +115,10 @@ HRESULT rsci_call_respond(rsca_call *call, const void *bytes, size_t size) {
 HRESULT rsca_call_report(rsca_call *call, const void *bytes, size_t size) {
   if ((!bytes && size > 0) || size > UINT32_MAX)
     return E_INVALIDARG;
-  if (call->sink.ops->report && !rsci_runner_is_stepped_here(call->action->engine->runner))
-    return atomic_load(&call->cancelled) ? RSCA_E_CANCELLED : respond_later(call, bytes, size);
+  /* In a step it is delivered at once, unless earlier ones are still on their way from elsewhere. */
+  bool here = rsci_runner_is_stepped_here(call->action->engine->runner) && atomic_load(&call->late_count) == 0;
+  if (call->sink.ops->report && !here)
+    return rsca_call_cancelled(call) ? RSCA_E_CANCELLED : respond_later(call, bytes, size);
   return rsci_call_respond(call, bytes, size);
 }
 

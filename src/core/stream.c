@@ -124,11 +124,22 @@ bool rsci_stream_await_room(rsci_stream *stream, rsci_engine *engine, rsci_task 
 void rsci_stream_finish(rsci_stream *stream, HRESULT status, const void *bytes, size_t size) {
   rsci_response *final = size ? copy(bytes, size) : NULL;
   rsci_lock_take(&stream->lock);
-  stream->finished = true;
-  stream->status = status;
-  stream->final = final;
-  tell_consumer(stream);
+  if (!stream->finished) {
+    stream->finished = true;
+    stream->status = status;
+    stream->final = final;
+    final = NULL;
+    tell_consumer(stream);
+  }
   rsci_lock_leave(&stream->lock);
+  free(final);
+}
+
+bool rsci_stream_is_finished(rsci_stream *stream) {
+  rsci_lock_take(&stream->lock);
+  bool finished = stream->finished;
+  rsci_lock_leave(&stream->lock);
+  return finished;
 }
 
 rsci_taken rsci_stream_take(rsci_stream *stream, rsci_response **out, HRESULT *status) {

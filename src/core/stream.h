@@ -60,7 +60,10 @@ HRESULT rsci_stream_put(rsci_stream *stream, const void *bytes, size_t size, boo
  * already; the task is the caller's again. */
 bool rsci_stream_await_room(rsci_stream *stream, rsci_engine *engine, rsci_task *task);
 
-/* Says that nothing follows but the final; its bytes are copied, or lost for lack of memory. */
+/* Whether the final has come. */
+bool rsci_stream_is_finished(rsci_stream *stream);
+
+/* Says that nothing follows but the final; its bytes are copied, or lost for lack of memory. The first one counts. */
 void rsci_stream_finish(rsci_stream *stream, HRESULT status, const void *bytes, size_t size);
 
 /* The next response, which is the caller's to free; the final once, after all of them (`*out`: its bytes or NULL). */

@@ -55,6 +55,7 @@ struct lua_callback {
   rscl_slot slot;        /* where the handler is anchored; 0: there is none */
   rscl_request *request; /* held; else what is waiting for the result */
   bool once;             /* for a call of a foreign manager: it is to report once */
+  bool refused;          /* that call: whatever was reported is not for anybody; the state's own thread */
   atomic_bool reported;
   result abandoned; /* what it is told if the manager lets go without a result */
   rsci_task forget;
@@ -124,6 +125,10 @@ static void result_run(rsci_task *task) {
   result *message = (result *)task;
   rscl_state *state = message->callback->state;
   lua_State *L = state->turn;
+  if (message->callback->refused) {
+    result_free(message);
+    return;
+  }
   if (message->callback->request) {
     rscl_request_complete(message->callback->request, message->status, message->bytes, message->size);
     result_free(message);
@@ -232,5 +237,6 @@ ICustomActionResultCallback *rscl_callback_for_request(rscl_state *state, rscl_r
 }
 
 void rscl_callback_disarm(ICustomActionResultCallback *callback) {
+  impl_from(callback)->refused = true;
   atomic_store(&impl_from(callback)->reported, true);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/call.h"
+#include "core/text.h"
 #include "error.h"
 #include "foreign.h"
 #include "hanging.h"
@@ -79,33 +80,36 @@ HRESULT rscl_foreign_start(lua_State *L, rscl_state *state, rscl_subscription_ob
                            IPmCustomActions2 *actions, int proxy, rscl_text name, rscl_text args, int handler) {
   int index = lua_gettop(L);
   luaL_checkstack(L, 6, NULL);
-  PCWSTR name16 = rscl_push_utf16(L, name);
-  lua_pushvalue(L, -1);
-  lua_setiuservalue(L, index, 2);
-  PCWSTR args16 = rscl_push_utf16(L, args);
+  PCWSTR name16 = rscl_push_utf16(L, name), args16 = rscl_push_utf16(L, args);
   rscl_subscription *sub = object->subscription =
       rscl_subscription_create(state, actions, FOREIGN_LIMIT, FOREIGN_LIMIT_BYTES);
-  if (!sub)
+  size_t name_bytes = (rsci_utf16_length(name16) + 1) * sizeof *name16;
+  foreign_callback *callback = NULL;
+  if (!sub || !(sub->foreign_name = malloc(name_bytes)))
     return E_OUTOFMEMORY;
+  memcpy(sub->foreign_name, name16, name_bytes);
   lua_getiuservalue(L, RSCL_BOX, RSCL_UV_HANGING);
   lua_getiuservalue(L, RSCL_BOX, RSCL_UV_SLOTS);
-  if (handler) {
+  rscl_slots_reserve(L, -1, &state->slots);
+  actions = rscl_native_check(L, proxy, &rscl_custom_actions2_type); /* a finalizer may have released it */
+  if (handler) {                                                     /* the last that may raise */
     lua_pushvalue(L, handler);
     sub->slot = rscl_hang(L, state, -3, proxy, NULL);
   }
-  rscl_slots_reserve(L, -1, &state->slots);
-  actions = rscl_native_check(L, proxy, &rscl_custom_actions2_type); /* a finalizer may have released it */
-  foreign_callback *callback = malloc(sizeof *callback);
-  if (!callback)
+  /* A finalizer that ran meanwhile may have taken the slot. */
+  if (!state->slots.free || !(callback = malloc(sizeof *callback))) {
+    if (sub->slot)
+      rscl_unhang(L, state, sub->owner, sub->slot);
+    sub->slot = 0;
     return E_OUTOFMEMORY;
+  }
   *callback = (foreign_callback){.iface = {&foreign_vtbl}, .stream = sub->stream};
   rsci_refs_init(&callback->refs);
   atomic_init(&callback->finished, false);
   rsci_stream_hold(sub->stream);
   lua_pushvalue(L, proxy);
   sub->anchor = rscl_slots_put(L, -2, &state->slots, NULL);
-  (void)actions->lpVtbl->AddRef(actions); /* the script may close the proxy before the registration */
-  sub->foreign = actions;
+  sub->foreign = true;
   rscl_subscription_begin(sub);
   HRESULT status = actions->lpVtbl->RegisterCustomActionCallback(actions, name16, args16, &callback->iface);
   if (FAILED(status)) {
@@ -130,13 +134,31 @@ HRESULT rscl_register_foreign(lua_State *L, rscl_state *state, IPmCustomActions2
   return rscl_foreign_start(L, state, object, actions, proxy, name, args, handler);
 }
 
-/* The name, in UTF-16, is the second user value. */
-bool rscl_foreign_unregister(lua_State *L, rscl_subscription *sub, int index) {
-  lua_getiuservalue(L, index, 2);
-  PCWSTR name = lua_touserdata(L, -1);
-  HRESULT status = sub->foreign->lpVtbl->UnregisterCustomActionCallback(sub->foreign, name);
-  lua_pop(L, 1);
+/* Tells the manager, unless it has said that there is nothing left to end: then the name may be somebody else's. False:
+ * it could not be told, or would not. */
+static bool unregister(lua_State *L, rscl_subscription *sub) {
+  if (rsci_stream_is_finished(sub->stream))
+    return false;
+  (void)rscl_push_box(L);
+  lua_getiuservalue(L, -1, RSCL_UV_SLOTS);
+  lua_rawgeti(L, -1, (lua_Integer)sub->anchor);
+  IPmCustomActions2 *actions = rscl_native_peek(L, -1, &rscl_custom_actions2_type);
+  bool told = actions && SUCCEEDED(actions->lpVtbl->UnregisterCustomActionCallback(actions, sub->foreign_name));
+  lua_pop(L, 3);
+  return told;
+}
+
+bool rscl_foreign_close(lua_State *L, rscl_subscription *sub) {
+  bool told = unregister(L, sub);
   if (!sub->slot)
     rscl_subscription_end(sub, L);
-  return SUCCEEDED(status);
+  return told;
+}
+
+void rscl_foreign_refuse(lua_State *L, rscl_subscription *sub) {
+  rsci_stream_refuse(sub->stream);
+  if (!rsci_stream_is_finished(sub->stream)) {
+    (void)unregister(L, sub);
+    rsci_stream_finish(sub->stream, RSCA_E_CANCELLED, rsci_refused, strlen(rsci_refused));
+  }
 }

@@ -20,7 +20,10 @@ HRESULT rscl_register_foreign(lua_State *L, rscl_state *state, IPmCustomActions2
 HRESULT rscl_foreign_start(lua_State *L, rscl_state *state, rscl_subscription_object *object,
                            IPmCustomActions2 *actions, int proxy, rscl_text name, rscl_text args, int handler);
 
-/* Ends the registration of the subscription object at `index`. True: it was open. */
-bool rscl_foreign_unregister(lua_State *L, rscl_subscription *subscription, int index);
+/* Ends the registration; its final is still to come to a handler. True: it was open. */
+bool rscl_foreign_close(lua_State *L, rscl_subscription *subscription);
+
+/* Its handler has failed: it ends as cancelled. */
+void rscl_foreign_refuse(lua_State *L, rscl_subscription *subscription);
 
 #endif

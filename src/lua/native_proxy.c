@@ -32,6 +32,11 @@ void *rscl_native_test(lua_State *L, int index, const rscl_type *type) {
   return proxy ? check_open(L, proxy)->object : NULL;
 }
 
+void *rscl_native_peek(lua_State *L, int index, const rscl_type *type) {
+  native_proxy *proxy = rscl_object_test(L, index, type);
+  return proxy ? proxy->object : NULL;
+}
+
 void *rscl_native_check(lua_State *L, int arg, const rscl_type *type) {
   native_proxy *proxy = rscl_object_check(L, arg, type);
   return check_open(L, proxy)->object;

@@ -19,6 +19,9 @@ void rscl_native_push(lua_State *L, int box, const rscl_type *type, IWpfReferenc
 /* The object that the value at `index` is a proxy of that type of, or NULL. Raises if it was released. [-0, +0, v] */
 void *rscl_native_test(lua_State *L, int index, const rscl_type *type);
 
+/* The same, but NULL too where it was released. [-0, +0, -] */
+void *rscl_native_peek(lua_State *L, int index, const rscl_type *type);
+
 /* The same, raising where it is something else. [-0, +0, v] */
 void *rscl_native_check(lua_State *L, int arg, const rscl_type *type);
 

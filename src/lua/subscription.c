@@ -38,6 +38,7 @@ static void subscription_release(rscl_subscription *sub) {
   if (rsci_refs_drop(&sub->refs) > 0)
     return;
   free(sub->response);
+  free(sub->foreign_name);
   rsci_stream_release(sub->stream);
   rsci_engine_release(&sub->state->engine);
   free(sub);
@@ -82,11 +83,6 @@ void rscl_subscription_end(rscl_subscription *sub, lua_State *L) {
   if (sub->anchor && L)
     clear_anchor(L, sub);
   sub->slot = sub->anchor = 0;
-  if (sub->foreign) {
-    IPmCustomActions2 *foreign = sub->foreign;
-    sub->foreign = NULL;
-    (void)foreign->lpVtbl->Release(foreign);
-  }
   subscription_release(sub);
 }
 
@@ -236,8 +232,8 @@ void rscl_subscription_handled(rscl_subscription *sub, HRESULT answer) {
     if (manager)
       rsci_manager_refuse(manager, sub->id);
     else if (sub->foreign)
-      rsci_stream_refuse(sub->stream); /* its next report hears of it */
-    sub->closed = true;                /* what had come already is not wanted either */
+      rscl_foreign_refuse(sub->state->turn, sub);
+    sub->closed = true; /* what had come already is not wanted either */
   }
   if (!sub->pumping && sub->delivering)
     post_pump(sub);
@@ -305,7 +301,7 @@ static bool close_subscription(lua_State *L, rscl_subscription *sub, int index) 
     return false;
   sub->closed = true;
   if (sub->foreign)
-    return rscl_foreign_unregister(L, sub, index);
+    return rscl_foreign_close(L, sub);
   lua_getiuservalue(L, index, 1);
   rsca_manager *manager = rscl_manager_test(L, -1);
   lua_pop(L, 1);

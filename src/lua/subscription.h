@@ -29,10 +29,11 @@ struct rscl_subscription {
   rsci_response *response; /* taken, but not given to the handler yet */
   rsci_taken taken;        /* what that is */
   HRESULT status;
-  IPmCustomActions2 *foreign; /* whose action it is, if not one of our managers'; held */
-  rscl_slot anchor;           /* of that proxy, in the strong table, while there is a delivery */
-  bool delivering;            /* has a delivery: the final has not been given */
-  bool busy;                  /* a handler runs */
+  bool foreign;        /* the action is of a manager that somebody else implemented */
+  WCHAR *foreign_name; /* owned */
+  rscl_slot anchor;    /* of that proxy, in the strong table, while there is a delivery */
+  bool delivering;     /* has a delivery: the final has not been given */
+  bool busy;           /* a handler runs */
   bool pumping;
   bool closed;     /* by the script: only the final is given */
   bool queued;     /* its task has been posted */

@@ -271,7 +271,7 @@ public:
     return tell(callback_.get(), status, final, text);
   }
 
-  const bool deaf;
+  std::atomic<bool> deaf;
   std::atomic<bool> stop{false};
 
 private:
@@ -396,7 +396,8 @@ HRESULT Actions2::RegisterCustomActionCallback(PCWSTR pszFunctionName, PCWSTR ps
     one->count(number(args));
     (void)names->take(name, one.get());
   } else if (name == "open" || name == "deaf" || name == "restart") {
-    one->count(number(args));
+    if (!one->count(number(args)))
+      end(*names, name, *one, S_FALSE, "");
   } else if (name == "tick") {
     on_thread([names, name, one] { tick(*names, name, *one); });
   } else if (name == "after") {
@@ -424,7 +425,7 @@ HRESULT Actions2::UnregisterCustomActionCallback(PCWSTR pszFunctionName) {
   {
     std::lock_guard<std::mutex> lock(names_->mutex);
     auto found = names_->registered.find(name);
-    if (found != names_->registered.end() && found->second->deaf)
+    if (found != names_->registered.end() && found->second->deaf.exchange(false))
       return kFail;
   }
   std::shared_ptr<Registration> one = names_->take(name);

@@ -31,8 +31,9 @@
  *   stream_now COUNT [STATUS TEXT]  here: the same
  *   abandon COUNT                   there: let go
  *   abandon_now COUNT               here: let go
- *   open COUNT                      here: go on until unregistered, which is answered with S_FALSE there and then
- *   deaf COUNT                      here: the same, but unregistering is refused with E_FAIL
+ *   open COUNT                      here: go on until unregistered, which is answered with S_FALSE there and then;
+ *                                   or, if one is refused, end at once
+ *   deaf COUNT                      here: the same, but refuse the first unregistering with E_FAIL
  *   restart COUNT [STATUS TEXT]     here: end as `stream_now`, the first time; then go on as `open`
  *   tick                            there: go on reporting until unregistered or refused, then end
  *   after COUNT                     here: end with S_FALSE, report once more, and end once more

@@ -505,19 +505,13 @@ static void test_close_of_an_ended_subscription_leaves_the_next_of_that_name_alo
              "assert(new:close()); settle(); check_end(log2, 1)");
 }
 
-/* A manager that doesn't unregister: close says so, and no response follows; the end comes when the manager goes. */
+/* A manager that refuses to unregister: close says so, and no response follows; the end comes when it comes. */
 static void test_close_that_the_manager_refuses(void **unused) {
   (void)unused;
-  world w;
-  world_init(&w);
-  run_lua(w.L,
-          "log, handler = listener(); sub = assert(s:subscribe('deaf', '2', handler)); rsca.step(); is_count(log, 2)\n"
-          "assert(sub:close() == false and registered() == 1)\n"
-          "assert(s:UnregisterCustomActionCallback('deaf') == S.E_FAIL); assert(not rsca.loop(0))");
-  (void)w.actions2->lpVtbl->Release(w.actions2); /* the proxy has the last one */
-  run_lua(w.L, "s:close(); s = nil; settle(); is_count(log, 2); check_end(log, S.RPC_E_DISCONNECTED)");
-  w.actions2 = foreign_create2();
-  world_fini(&w);
+  with_world(
+      "local log, handler = listener(); local sub = assert(s:subscribe('deaf', '2', handler)); rsca.step()\n"
+      "is_count(log, 2); assert(sub:close() == false and registered() == 1); assert(not rsca.loop(0))\n"
+      "assert(s:UnregisterCustomActionCallback('deaf') == 0); settle(); is_count(log, 2); check_end(log, 1, '')");
 }
 
 /* The documented methods answer with the status, and raise for wrong types only. */
@@ -823,7 +817,7 @@ static void test_proxy_is_kept_by_an_open_registration_only(void **unused) {
                "m, s = nil, nil");
   collect(w.L);
   assert_int_equal(refs(&w), 1);
-  assert_int_equal(refs2(&w), 2);
+  assert_true(refs2(&w) > 1);
   run_lua(w.L, "rsca.step(); is_count(log, 1); assert(collected == 0)");
   assert_int_equal(w.actions2->lpVtbl->UnregisterCustomActionCallback(w.actions2, u"open"), S_OK);
   run_lua(w.L, "settle(); check_end(log, 1, '')");
@@ -1007,15 +1001,35 @@ void *__wrap_realloc(void *block, size_t size) {
   return fails() ? NULL : __real_realloc(block, size);
 }
 
+static struct {
+  const void *block;
+  size_t size;
+} failed_last; /* Lua's */
+
+/* Whether one has failed since it was armed. */
+static bool disarm(void) {
+  failed_last.size = 0;
+  return atomic_exchange(&countdown, -1) < 0;
+}
+
+/* Lua tries a second time, after a collection: that fails too. */
 static void *lua_allocator(void *user, void *block, size_t old_size, size_t size) {
   (void)user;
   if (size == 0) {
     free(block);
     return NULL;
   }
-  /* Lua counts on shrinking. */
-  if ((!block || size > old_size) && fails())
-    return NULL;
+  if (!block || size > old_size) { /* Lua counts on shrinking */
+    if (failed_last.size == size && failed_last.block == block) {
+      failed_last.size = 0;
+      return NULL;
+    }
+    if (fails()) {
+      failed_last.block = block;
+      failed_last.size = size;
+      return NULL;
+    }
+  }
   return __real_realloc(block, size);
 }
 
@@ -1043,7 +1057,7 @@ static void fail_each(const char *code) {
     atomic_store(&countdown, n);
     int status = lua_pcall(w.L, 0, 0, 0);
     foreign_join();
-    failed = atomic_exchange(&countdown, -1) < 0;
+    failed = disarm();
     if (!failed && status != LUA_OK)
       fail_msg("Lua: %s", lua_tostring(w.L, -1));
     lua_settop(w.L, 0);
@@ -1070,7 +1084,7 @@ static void test_pushing_out_of_memory(void **unused) {
     atomic_store(&countdown, n);
     HRESULT status = rsca_lua_push_custom_actions(w.L, one);
     HRESULT status2 = rsca_lua_push_custom_actions2(w.L, two);
-    failed = atomic_exchange(&countdown, -1) < 0;
+    failed = disarm();
     assert_true(status == S_OK || (failed && status == E_OUTOFMEMORY));
     assert_true(status2 == S_OK || (failed && status2 == E_OUTOFMEMORY));
     assert_int_equal(lua_gettop(w.L), (status == S_OK) + (status2 == S_OK));

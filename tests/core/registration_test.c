@@ -488,6 +488,24 @@ static void reports_in_a_step_do_not_overtake_earlier_ones_from_another_thread(v
   assert_true(heard(&who, "0;1;2;3;4;5;6;7;", S_FALSE));
 }
 
+static void report_there_and_here(producer *self, rsca_call *call) {
+  (void)self;
+  late there = {.to = 3};
+  on_another_thread(report_late_there, &there);
+  assert_int_equal(there.taken, 3);
+  assert_int_equal(report_number(call, 3), S_OK);
+}
+
+/* An action may have another thread report while it runs, and then return. */
+static void reports_on_another_thread_while_the_action_runs_come_before_its_end(void) {
+  listener who;
+  listener_init(&who);
+  action.inside = report_there_and_here;
+  assert_int_equal(start(&who), S_OK);
+  step_all(manager);
+  assert_true(heard(&who, "0;1;2;3;", S_FALSE));
+}
+
 /* What comes with the finish is a response of its own, after all others. */
 static void finish_with_bytes_is_the_last_response(void) {
   listener who;
@@ -752,6 +770,9 @@ static void names_of_a_session_are_apart(void) {
   assert_true(heard(&who[2], "", S_FALSE));
   assert_int_equal(atomic_load(&act.finals) + atomic_load(&who[0].finals) + atomic_load(&who[1].finals), 0);
   assert_int_equal(rsca_manager_shutdown(manager, true), S_OK);
+  for (unsigned i = 0; i < 4; i++)
+    assert_int_equal(finish(others[i].call, S_OK, NULL, 0), S_OK);
+  step_all(manager);
 }
 
 /* "When it is released its registrations go on, to their own end." */
@@ -1398,6 +1419,7 @@ int main(void) {
       WAYS_TEST(late_reports_from_another_thread_come_in_order),
       WAYS_TEST(late_reports_from_the_thread_that_steps_come_in_order),
       WAYS_TEST(reports_in_a_step_do_not_overtake_earlier_ones_from_another_thread),
+      WAYS_TEST(reports_on_another_thread_while_the_action_runs_come_before_its_end),
       WAYS_TEST(finish_with_bytes_is_the_last_response),
       WAYS_TEST(late_reports_beyond_the_limit_are_busy_and_nothing_is_lost),
       WAYS_TEST(report_of_an_ended_call_is_cancelled),
