@@ -53,6 +53,10 @@ static HRESULT report_foreign(foreign_callback *self, HRESULT status, bool final
   HRESULT put = rsci_stream_put(self->stream, bytes, size, false);
   if (put == RSCA_E_CANCELLED)
     finish_foreign(self, put, rsci_refused, strlen(rsci_refused));
+  if (put == E_OUTOFMEMORY) { /* a response was lost: better an end than a gap */
+    static const char text[] = "out of memory while a response was copied";
+    finish_foreign(self, put, text, sizeof text - 1);
+  }
   if (put == RSCA_E_BUSY) {
     static const char text[] = "the script lags too far behind the responses";
     finish_foreign(self, RSCA_E_BUSY, text, sizeof text - 1);
