@@ -99,9 +99,10 @@ rsca_call *rsci_calls_accept(rsci_calls *calls, rsci_action *action, const char 
   call->task.ops = &start_ops;
   call->cancel_task.ops = &cancel_ops;
   call->room_task.ops = &rsci_room_ops;
-  atomic_store_explicit(&call->late_count, 0, memory_order_relaxed);
+  call->late_task.ops = &rsci_late_ops;
   call->late = NULL;
-  call->forced = false;
+  call->late_count = 0;
+  call->late_posted = call->awaits_room = false;
   call->session = NULL;
   call->calls = calls;
   call->action = action;
@@ -145,6 +146,7 @@ void rsci_call_let_go(rsca_call *call) {
     return;
   rsci_calls *calls = call->calls;
   rsci_action *action = call->action;
+  rsci_call_drop_late(call);
   buffer_empty(&call->args);
   buffer_empty(&call->report);
   rsci_lock_take(calls->lock);
@@ -273,6 +275,7 @@ static void report(rsca_call *call, HRESULT status, const void *bytes, size_t si
   }
   if (call->sink.ops->report) {
     leave_session(call);
+    rsci_call_flush_late(call);
     if (SUCCEEDED(status) || rsca_call_cancelled(call))
       status = conclude_registration(call, status, &bytes, &size);
   }

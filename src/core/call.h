@@ -52,7 +52,7 @@ typedef struct rsci_sink {
   bool hangs;        /* it hangs on the manager's proxy in a script, and does not keep that alive */
 } rsci_sink;
 
-/* How many responses of a late action may be on their way to the thread that steps. */
+/* How many late reports of a call may wait for the thread that steps. */
 #define RSCI_LATE_LIMIT 256
 
 enum { RSCI_CALL_NEW, RSCI_CALL_QUEUED, RSCI_CALL_RUNNING, RSCI_CALL_ENDED };
@@ -76,10 +76,12 @@ struct rsca_call {
   rsci_buffer args;   /* with a NUL after it */
   rsci_buffer report; /* what was reported, or a copy of the result on its way */
 
-  atomic_uint late_count; /* responses that were reported on other threads, and are not delivered yet */
-  struct rsci_late *late; /* those that have come to the thread that steps; its own */
-  bool forced;            /* what is delivered now is not held up by a lack of room */
-  HRESULT late_status;    /* for the native engine: what it will end with */
+  rsci_task late_task;                /* there are late reports */
+  struct rsci_late *late, *last_late; /* these, oldest first; last_late counts where there is one. Manager's lock */
+  size_t late_count;
+  bool late_posted;    /* late_task is on its way, and holds the call */
+  bool awaits_room;    /* room_task is waiting for room; thread that steps */
+  HRESULT late_status; /* for the native engine: what it will end with */
 
   /* Set by the ending. */
   HRESULT status;
@@ -156,8 +158,14 @@ bool rsci_call_await_room(rsca_call *call);
 /* For rsci_call_await_room: tells the engine. */
 extern const rsci_task_ops rsci_room_ops;
 
-/* Delivers what late reports have left waiting, room or not: the call is about to end. */
+/* Delivers the late reports that wait, room or not: the call has ended, and its final is about to be told. */
 void rsci_call_flush_late(rsca_call *call);
+
+/* Frees them. For a call that nobody holds any more. */
+void rsci_call_drop_late(rsca_call *call);
+
+/* For the late task. */
+extern const rsci_task_ops rsci_late_ops;
 
 /* Ends the call, if nobody has, and gives back the engine's hold: the call is not the engine's to read any more.
  * `bytes` is Borrowed for the call. */

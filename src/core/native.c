@@ -93,7 +93,6 @@ static rsca_call *call_of_task(rsci_task *task) {
 
 static void late_run(rsci_task *task) {
   rsca_call *call = call_of_task(task);
-  rsci_call_flush_late(call);
   finish_reported(call, call->late_status);
 }
 

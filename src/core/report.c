@@ -19,83 +19,122 @@ bool rsca_call_cancelled(const rsca_call *call) {
   return atomic_load(&call->cancelled) || atomic_load(&call->calls->cut);
 }
 
-/* A response that was reported on another thread, on its way to the one that steps. */
-typedef struct rsci_late {
-  rsci_task task;
+/* Late reports: those made on other threads, or outside any step. They wait on their call, in order, for the thread
+ * that steps; whoever ends the call delivers them first. */
+
+/* A response on its way to the thread that steps. */
+struct rsci_late {
   struct rsci_late *next;
-  rsca_call *call; /* held */
   size_t size;
   char bytes[];
-} rsci_late;
+};
 
-static void late_free(rsci_late *late) {
-  (void)atomic_fetch_sub(&late->call->late_count, 1);
-  rsci_call_let_go(late->call);
+/* Adds to the end. True: there was nothing before, and the call is held for the task that is to be posted. */
+static HRESULT late_put(rsca_call *call, struct rsci_late *late, bool *post) {
+  HRESULT status = RSCA_E_BUSY;
+  *post = false;
+  rsci_lock_take(call->calls->lock);
+  if (call->late_count < RSCI_LATE_LIMIT) {
+    status = S_OK;
+    call->late_count++;
+    if (call->late)
+      call->last_late->next = late;
+    else
+      call->late = late;
+    call->last_late = late;
+    *post = !call->late_posted;
+    if (*post)
+      (void)rsci_refs_add(&call->refs);
+    call->late_posted = true;
+  }
+  rsci_lock_leave(call->calls->lock);
+  return status;
+}
+
+/* The oldest, which stays where it is. */
+static struct rsci_late *late_first(rsca_call *call) {
+  rsci_lock_take(call->calls->lock);
+  struct rsci_late *late = call->late;
+  rsci_lock_leave(call->calls->lock);
+  return late;
+}
+
+static void late_pop(rsca_call *call) {
+  rsci_lock_take(call->calls->lock);
+  struct rsci_late *late = call->late;
+  call->late = late->next;
+  call->late_count--;
+  rsci_lock_leave(call->calls->lock);
   free(late);
 }
 
-/* Delivers in order, as far as there is room. */
-static void deliver_late(rsca_call *call) {
-  while (call->late) {
-    rsci_late *late = call->late;
+/* Delivers in order, as far as there is room. True: all of them. */
+static bool deliver_late(rsca_call *call) {
+  struct rsci_late *late;
+  while ((late = late_first(call)) != NULL) {
     if (rsci_call_respond(call, late->bytes, late->size) == RSCA_E_BUSY) {
       if (rsci_call_await_room(call))
-        return;
+        return false;
       continue; /* there was room after all */
     }
-    call->late = late->next;
-    late_free(late);
+    late_pop(call);
   }
+  return true;
 }
 
 void rsci_call_flush_late(rsca_call *call) {
-  call->forced = true;
-  while (call->late) {
-    rsci_late *late = call->late;
-    call->late = late->next;
-    (void)rsci_call_respond(call, late->bytes, late->size);
-    late_free(late); /* the engine holds the call as well */
+  struct rsci_late *late;
+  bool wanted = !rsca_call_cancelled(call);
+  while ((late = late_first(call)) != NULL) {
+    if (wanted && call->sink.ops->report(call, late->size ? late->bytes : NULL, late->size) == RSCA_E_CANCELLED)
+      wanted = false;
+    late_pop(call);
   }
-  call->forced = false;
+}
+
+void rsci_call_drop_late(rsca_call *call) {
+  while (call->late)
+    late_pop(call);
+}
+
+static rsca_call *call_of_late(rsci_task *task) {
+  return (rsca_call *)((char *)task - offsetof(rsca_call, late_task));
 }
 
 static void late_run(rsci_task *task) {
-  rsci_late *late = (rsci_late *)task;
-  rsca_call *call = late->call;
-  rsci_late **end = &call->late;
-  while (*end)
-    end = &(*end)->next;
-  late->next = NULL;
-  *end = late;
-  if (end == &call->late) /* else it waits behind others, for room */
-    deliver_late(call);
+  rsca_call *call = call_of_late(task);
+  rsci_lock_take(call->calls->lock);
+  call->late_posted = false;
+  rsci_lock_leave(call->calls->lock);
+  (void)deliver_late(call);
+  rsci_call_let_go(call);
 }
 
 static void late_drop(rsci_task *task) {
-  late_free((rsci_late *)task);
+  rsci_call_let_go(call_of_late(task));
 }
 
-static const rsci_task_ops late_ops = {late_run, late_drop};
+const rsci_task_ops rsci_late_ops = {late_run, late_drop};
 
 static HRESULT respond_later(rsca_call *call, const void *bytes, size_t size) {
-  if (atomic_fetch_add(&call->late_count, 1) >= RSCI_LATE_LIMIT) {
-    (void)atomic_fetch_sub(&call->late_count, 1);
-    return RSCA_E_BUSY;
-  }
-  rsci_late *late = malloc(sizeof *late + size);
-  if (!late) {
-    (void)atomic_fetch_sub(&call->late_count, 1);
+  if (atomic_load(&call->phase) == RSCI_CALL_ENDED || rsca_call_cancelled(call))
+    return RSCA_E_CANCELLED;
+  struct rsci_late *late = malloc(sizeof *late + size);
+  if (!late)
     return E_OUTOFMEMORY;
-  }
-  *late = (rsci_late){.task = {.ops = &late_ops}, .call = call, .size = size};
+  late->next = NULL;
+  late->size = size;
   if (size)
     memcpy(late->bytes, bytes, size);
-  (void)rsci_refs_add(&call->refs);
-  if (!rsci_engine_post(call->action->engine, &late->task)) {
-    late_free(late);
+  bool post;
+  HRESULT status = late_put(call, late, &post);
+  if (FAILED(status))
+    free(late);
+  else if (post && !rsci_engine_post(call->action->engine, &call->late_task)) {
+    rsci_call_let_go(call);
     return RSCA_E_CANCELLED;
   }
-  return S_OK;
+  return status;
 }
 
 HRESULT rsci_call_respond(rsca_call *call, const void *bytes, size_t size) {
@@ -115,11 +154,12 @@ HRESULT rsci_call_respond(rsca_call *call, const void *bytes, size_t size) {
 HRESULT rsca_call_report(rsca_call *call, const void *bytes, size_t size) {
   if ((!bytes && size > 0) || size > UINT32_MAX)
     return E_INVALIDARG;
-  /* In a step it is delivered at once, unless earlier ones are still on their way from elsewhere. */
-  bool here = rsci_runner_is_stepped_here(call->action->engine->runner) && atomic_load(&call->late_count) == 0;
-  if (call->sink.ops->report && !here)
-    return rsca_call_cancelled(call) ? RSCA_E_CANCELLED : respond_later(call, bytes, size);
-  return rsci_call_respond(call, bytes, size);
+  if (!call->sink.ops->report)
+    return rsci_call_respond(call, bytes, size);
+  if (!rsci_runner_is_stepped_here(call->action->engine->runner))
+    return respond_later(call, bytes, size);
+  /* In a step it is delivered at once, after those that came before it. */
+  return deliver_late(call) ? rsci_call_respond(call, bytes, size) : RSCA_E_BUSY;
 }
 
 /* Room again. */
@@ -130,8 +170,8 @@ static rsca_call *call_of_room(rsci_task *task) {
 
 static void room_run(rsci_task *task) {
   rsca_call *call = call_of_room(task);
-  deliver_late(call);
-  if (atomic_load(&call->phase) == RSCI_CALL_RUNNING)
+  call->awaits_room = false;
+  if (deliver_late(call) && atomic_load(&call->phase) == RSCI_CALL_RUNNING)
     call->action->engine->ops->room(call->action->engine, call);
   rsci_call_let_go(call);
 }
@@ -143,9 +183,13 @@ static void room_drop(rsci_task *task) {
 const rsci_task_ops rsci_room_ops = {room_run, room_drop};
 
 bool rsci_call_await_room(rsca_call *call) {
-  (void)rsci_refs_add(&call->refs);
-  if (rsci_stream_await_room(call->sink.ops->stream(call), call->action->engine, &call->room_task))
+  if (call->awaits_room)
     return true;
+  (void)rsci_refs_add(&call->refs);
+  if (rsci_stream_await_room(call->sink.ops->stream(call), call->action->engine, &call->room_task)) {
+    call->awaits_room = true;
+    return true;
+  }
   rsci_call_let_go(call);
   return false;
 }

@@ -60,10 +60,13 @@ static int context_report(lua_State *L) {
   HRESULT status;
   while ((status = rsca_call_report(call, bytes, size)) == RSCA_E_BUSY) {
     rscl_mode mode = rscl_wait_mode(L, state);
-    if (mode != RSCL_YIELD)
+    if (mode == RSCL_CLOSING)
       return rscl_push_closing(L);
-    if (rsci_call_await_room(call)) {
-      state->current->wait = RSCL_WAIT_ROOM;
+    if (mode == RSCL_BLOCK) {
+      (void)rscl_block(L, state, UINT64_MAX);
+      call = check_call(L, state);
+    } else if (rsci_call_await_room(call)) {
+      rscl_fiber_wait_on(state->current, &((rscl_fiber *)call->fiber)->room, RSCL_WAIT_ROOM);
       return lua_yieldk(L, 0, 0, room_again);
     }
   }
@@ -177,8 +180,8 @@ void rscl_action_cancel(rsci_engine *engine, rsca_call *call) {
 void rscl_action_room(rsci_engine *engine, rsca_call *call) {
   (void)engine;
   rscl_fiber *fiber = call->fiber;
-  if (fiber && fiber->wait == RSCL_WAIT_ROOM)
-    rscl_fiber_wake(fiber);
+  if (fiber)
+    rscl_waiters_wake(&fiber->room);
 }
 
 static rscl_outcome wrong_result(lua_State *L, rsca_call *call, const char *what) {

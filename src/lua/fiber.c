@@ -87,8 +87,9 @@ static void retire(rscl_fiber *fiber, lua_State *L, int slots_table) {
   if (fiber->next)
     fiber->next->previous = fiber->previous;
   state->fiber_count--;
+  rscl_fiber_unwait(fiber);
+  rscl_waiters_wake(&fiber->room);
   if (fiber->request) {
-    rscl_request_unwait(fiber);
     rscl_request_release(fiber->request);
     fiber->request = NULL;
   }
@@ -322,6 +323,33 @@ void rscl_fiber_wake(rscl_fiber *fiber) {
   post(fiber);
 }
 
+void rscl_fiber_unwait(rscl_fiber *fiber) {
+  if (!fiber->waiter_link)
+    return;
+  *fiber->waiter_link = fiber->next_waiter;
+  if (fiber->next_waiter)
+    fiber->next_waiter->waiter_link = fiber->waiter_link;
+  fiber->waiter_link = NULL;
+}
+
+void rscl_fiber_wait_on(rscl_fiber *fiber, rscl_waiters *waiters, rscl_wait wait) {
+  rscl_fiber_unwait(fiber); /* where somebody else took an earlier wait */
+  fiber->next_waiter = waiters->first;
+  if (fiber->next_waiter)
+    fiber->next_waiter->waiter_link = &fiber->next_waiter;
+  fiber->waiter_link = &waiters->first;
+  waiters->first = fiber;
+  fiber->wait = wait;
+}
+
+void rscl_waiters_wake(rscl_waiters *waiters) {
+  while (waiters->first) {
+    rscl_fiber *fiber = waiters->first;
+    rscl_fiber_unwait(fiber);
+    rscl_fiber_wake(fiber);
+  }
+}
+
 void rscl_fiber_abandon(rscl_fiber *fiber) {
   rscl_state *state = fiber->state;
   lua_State *L = state->service;
@@ -414,6 +442,7 @@ int rscl_sleep(lua_State *L, rscl_state *state, int seconds_arg) {
   uint64_t due_ns = duration_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + duration_ns;
   if (mode == RSCL_YIELD) {
     rscl_fiber *fiber = state->current;
+    rscl_fiber_unwait(fiber);
     if (!rsci_runner_set_alarm(state->engine.runner, &fiber->alarm, due_ns))
       return rscl_fail(L, E_OUTOFMEMORY, NULL, NULL);
     fiber->has_alarm = true;

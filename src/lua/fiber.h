@@ -22,6 +22,11 @@ typedef enum rscl_wait {
   RSCL_WAIT_STREAM /* for the next response */
 } rscl_wait;
 
+/* The fibers that wait for the same thing. */
+typedef struct rscl_waiters {
+  rscl_fiber *first;
+} rscl_waiters;
+
 struct rscl_fiber {
   rscl_fiber *next, *previous;
   rscl_state *state;
@@ -40,7 +45,8 @@ struct rscl_fiber {
   rsci_task task;
   rsci_alarm alarm;
   struct rscl_request *request;           /* what it awaits; held */
-  rscl_fiber *next_waiter, **waiter_link; /* of those who await it; NULL: on no list */
+  rscl_fiber *next_waiter, **waiter_link; /* of those who wait for the same; NULL: on no list */
+  rscl_waiters room;                      /* of an action: those who wait for room in its registration */
 };
 
 /* A fiber with an empty coroutine, which is pushed. `slots`: index of the slots table. [-0, +1, m] */
@@ -63,6 +69,15 @@ void rscl_fiber_abandon(rscl_fiber *fiber);
 
 /* Posts a fiber that waits, once. */
 void rscl_fiber_wake(rscl_fiber *fiber);
+
+/* Puts the fiber on a list of those who wait, off any other. */
+void rscl_fiber_wait_on(rscl_fiber *fiber, rscl_waiters *waiters, rscl_wait wait);
+
+/* Takes it off its list; harmless if it is on none. */
+void rscl_fiber_unwait(rscl_fiber *fiber);
+
+/* Wakes all of them, and leaves the list empty. */
+void rscl_waiters_wake(rscl_waiters *waiters);
 
 /* Closes a fiber that waits: its pending <close> variables run; then its call ends with `status` and the constant
  * text `why` (a cancelled call: for its own reason). */

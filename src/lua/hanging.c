@@ -1,5 +1,7 @@
 #include "hanging.h"
 
+#include "manager_proxy.h"
+
 rscl_slot rscl_hang(lua_State *L, rscl_state *state, int hanging, int proxy, void *owner) {
   luaL_checkstack(L, 3, NULL);
   hanging = lua_absindex(L, hanging);
@@ -42,6 +44,9 @@ void rscl_unhang(lua_State *L, rscl_state *state, const void *owner, rscl_slot s
   }
   lua_getiuservalue(L, box, RSCL_UV_HANGING);
   rscl_slots_clear(L, -1, &state->hanging, slot);
+  lua_getiuservalue(L, box, RSCL_UV_MANAGERS);
+  if (lua_rawgetp(L, -1, owner) == LUA_TUSERDATA)
+    rscl_manager_settle(L, box, lua_gettop(L)); /* there may be nothing left to keep it for */
   lua_settop(L, box - 1);
 }
 

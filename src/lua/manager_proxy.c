@@ -47,22 +47,42 @@ static void set_anchor(lua_State *L, int box, int index, const rsca_manager *man
   lua_pop(L, 1);
 }
 
+/* A proxy that nothing hangs on can be made again when it is wanted. [-0, +0, -] */
+static bool something_hangs(lua_State *L, int index) {
+  int top = lua_gettop(L);
+  index = lua_absindex(L, index);
+  bool hangs = lua_getiuservalue(L, index, 1) == LUA_TTABLE;
+  if (!hangs && lua_getiuservalue(L, index, 2) == LUA_TTABLE) {
+    lua_pushnil(L);
+    hangs = lua_next(L, -2) != 0;
+  }
+  lua_settop(L, top);
+  return hangs;
+}
+
 void rscl_manager_settle(lua_State *L, int box, int index) {
   manager_proxy *proxy = lua_touserdata(L, index);
   rsca_manager *manager = proxy->manager;
   if (!manager || !proxy->watch)
     return;
-  if (!lua_checkstack(L, 2))
+  if (!lua_checkstack(L, 5))
     return; /* the next time */
-  /* A proxy that nothing hangs on can be made again when it is wanted. */
-  bool has_actions = lua_getiuservalue(L, index, 1) == LUA_TTABLE;
-  lua_pop(L, 1);
-  bool needed =
-      rsci_manager_needing(manager) > 0 || (has_actions && rsci_refs_count(&manager->refs) > 1 + proxy->extra);
+  bool needed = rsci_manager_needing(manager) > 0 ||
+                (rsci_refs_count(&manager->refs) > 1 + proxy->extra && something_hangs(L, index));
   if (needed == proxy->anchored)
     return;
   set_anchor(L, box, index, manager, needed);
   proxy->anchored = needed;
+}
+
+/* What hangs on a proxy of the same manager that has been closed, and still waits for its end. [-0, +0, -] */
+static void adopt_hanging(lua_State *L, int box, int index, const rsca_manager *manager) {
+  lua_getiuservalue(L, box, RSCL_UV_ANCHORS);
+  if (lua_rawgetp(L, -1, manager) == LUA_TTABLE) {
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, index, 2);
+  }
+  lua_pop(L, 2);
 }
 
 /* Makes all that the proxy at `index` needs around it, the cache's entry last: should this raise, the cache knows
@@ -73,6 +93,7 @@ static void furnish(lua_State *L, int box, rscl_state *state, int index, rsca_ma
   bool own = manager == state->own;
   if (!own && !(proxy->watch = rscl_proxy_watch_create(state, manager)))
     luaL_error(L, "not enough memory");
+  adopt_hanging(L, box, index, manager);
   set_anchor(L, box, index, manager, own);
   proxy->anchored = own;
   lua_getiuservalue(L, box, RSCL_UV_MANAGERS);

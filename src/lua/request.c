@@ -32,24 +32,11 @@ void rscl_request_release(rscl_request *request) {
   free(request);
 }
 
-void rscl_request_unwait(rscl_fiber *fiber) {
-  if (!fiber->waiter_link)
-    return;
-  *fiber->waiter_link = fiber->next_waiter;
-  if (fiber->next_waiter)
-    fiber->next_waiter->waiter_link = fiber->waiter_link;
-  fiber->waiter_link = NULL;
-}
-
 /* The result is there. */
 static void wake_waiters(rscl_request *request) {
   request->done = true;
   request->state->expected--;
-  while (request->waiters) {
-    rscl_fiber *fiber = request->waiters;
-    rscl_request_unwait(fiber);
-    rscl_fiber_wake(fiber);
-  }
+  rscl_waiters_wake(&request->waiters);
 }
 
 void rscl_request_complete(rscl_request *request, HRESULT status, const void *bytes, size_t size) {
@@ -260,22 +247,16 @@ static int request_cancel(lua_State *L) {
 /* Sets up the fiber's wait for a request that is not done. */
 static void await_on(rscl_fiber *fiber, rscl_request *request) {
   (void)rsci_refs_add(&request->refs);
-  rscl_request_unwait(fiber); /* where somebody else took an earlier wait */
+  rscl_fiber_wait_on(fiber, &request->waiters, RSCL_WAIT_REQUEST);
   if (fiber->request)
     rscl_request_release(fiber->request);
   fiber->request = request;
-  fiber->next_waiter = request->waiters;
-  if (fiber->next_waiter)
-    fiber->next_waiter->waiter_link = &fiber->next_waiter;
-  fiber->waiter_link = &request->waiters;
-  request->waiters = fiber;
-  fiber->wait = RSCL_WAIT_REQUEST;
 }
 
 /* The request that the fiber awaited, done or not; its reference stays with the fiber until the next wait. */
 static rscl_request *awaited(lua_State *L, rscl_state *state) {
   rscl_fiber *fiber = rscl_resumed(L, state);
-  rscl_request_unwait(fiber);
+  rscl_fiber_unwait(fiber);
   return fiber->request;
 }
 

@@ -8,6 +8,7 @@
 #ifndef RSCL_REQUEST_H
 #define RSCL_REQUEST_H
 
+#include "fiber.h"
 #include "object.h"
 #include "state.h"
 #include "text_args.h"
@@ -16,7 +17,7 @@ typedef struct rscl_request {
   rsci_refs refs;    /* the object's, the sink's, and one per fiber that waits */
   rscl_state *state; /* held */
   uint64_t id;       /* of the call */
-  rscl_fiber *waiters;
+  rscl_waiters waiters;
   bool done;
   HRESULT status;
   rsci_buffer buffer; /* owns the bytes, where they are not constant */
@@ -28,9 +29,6 @@ void rscl_request_release(rscl_request *request);
 
 /* Gives it its result, copied, and wakes those who wait; on the state's thread. */
 void rscl_request_complete(rscl_request *request, HRESULT status, const void *bytes, size_t size);
-
-/* Takes a fiber off the list of those who wait; harmless if it is not on one. */
-void rscl_request_unwait(rscl_fiber *fiber);
 
 /* Whose action is meant: `proxy` is the index of one of our managers', or, `foreign`, of somebody else's. What it
  * stands for is asked last of all: a finalizer may close it before. */

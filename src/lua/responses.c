@@ -20,8 +20,6 @@ static int next_response(lua_State *L) {
   rscl_state *state = rscl_check_state(L);
   int object = lua_upvalueindex(2);
   rscl_subscription *sub = ((rscl_subscription_object *)lua_touserdata(L, object))->subscription;
-  if (sub)
-    sub->waiter = 0;
   while (sub && sub->delivering) {
     if (sub->taken == RSCI_TAKEN_NOTHING)
       sub->taken = rsci_stream_take(sub->stream, &sub->response, &sub->status);
@@ -30,9 +28,7 @@ static int next_response(lua_State *L) {
       if (mode == RSCL_CLOSING)
         return 0;
       if (mode == RSCL_YIELD) {
-        sub->waiter = rscl_fiber_ticket(state->current);
-        sub->waiter_hangs = state->current->hangs_on != NULL;
-        state->current->wait = RSCL_WAIT_STREAM;
+        rscl_fiber_wait_on(state->current, &sub->waiters, RSCL_WAIT_STREAM);
         return lua_yieldk(L, 0, 0, next_arrived);
       }
       (void)rscl_block(L, state, UINT64_MAX);
@@ -58,12 +54,9 @@ static int next_response(lua_State *L) {
 }
 
 /* What a generic for needs: the iterator, nil, nil, and the subscription, on top, to be closed when the loop is left.
- */
-static int push_iterator(lua_State *L, HRESULT status, rscl_text name) {
-  if (FAILED(status)) {
-    (void)rscl_refused(L, status, name.data);
-    return lua_error(L);
-  }
+ * Not started yet: what may raise comes first. [-0, +4, m] */
+static rscl_subscription_object *push_iterator(lua_State *L, int proxy, rscl_text name) {
+  rscl_subscription_object *object = rscl_subscription_push(L, proxy);
   int subscription = lua_gettop(L);
   lua_pushvalue(L, RSCL_BOX);
   lua_pushvalue(L, subscription);
@@ -72,18 +65,23 @@ static int push_iterator(lua_State *L, HRESULT status, rscl_text name) {
   lua_pushnil(L);
   lua_pushnil(L);
   lua_pushvalue(L, subscription);
-  return 4;
+  return object;
+}
+
+static int started(lua_State *L, HRESULT status, rscl_text name) {
+  if (SUCCEEDED(status))
+    return 4;
+  (void)rscl_refused(L, status, name.data);
+  return lua_error(L);
 }
 
 int rscl_responses(lua_State *L, rscl_state *state, int proxy, rscl_text name, rscl_text args) {
-  rscl_subscription_object *object = rscl_subscription_push(L, proxy);
-  HRESULT status = rscl_subscription_start(L, state, object, false, proxy, name, args, 0);
-  return push_iterator(L, status, name);
+  rscl_subscription_object *object = push_iterator(L, proxy, name);
+  return started(L, rscl_subscription_start(L, state, object, false, proxy, name, args, 0), name);
 }
 
 int rscl_responses_foreign(lua_State *L, rscl_state *state, IPmCustomActions2 *actions, int proxy, rscl_text name,
                            rscl_text args) {
-  rscl_subscription_object *object = rscl_subscription_push(L, proxy);
-  HRESULT status = rscl_foreign_start(L, state, object, actions, proxy, name, args, 0);
-  return push_iterator(L, status, name);
+  rscl_subscription_object *object = push_iterator(L, proxy, name);
+  return started(L, rscl_foreign_start(L, state, object, actions, proxy, name, args, 0), name);
 }

@@ -48,6 +48,8 @@ static void subscription_release(rscl_subscription *sub) {
 void rscl_subscription_begin(rscl_subscription *sub) {
   rscl_state *state = sub->state;
   (void)rsci_refs_add(&sub->refs);
+  if (sub->manager)
+    rsci_manager_keep(sub->manager); /* so that no other manager takes its address */
   sub->delivering = true;
   sub->next = state->subscriptions;
   if (sub->next)
@@ -83,6 +85,9 @@ void rscl_subscription_end(rscl_subscription *sub, lua_State *L) {
   if (sub->anchor && L)
     clear_anchor(L, sub);
   sub->slot = sub->anchor = 0;
+  rscl_waiters_wake(&sub->waiters);
+  if (sub->manager)
+    rsci_calls_unkeep(&sub->manager->calls);
   subscription_release(sub);
 }
 
@@ -104,7 +109,7 @@ static void sink_release(void *object) {
 static HRESULT sink_report(rsca_call *call, const void *bytes, size_t size) {
   rscl_subscription *sub = call->sink.object;
   bool ended = atomic_load(&call->phase) == RSCI_CALL_ENDED;
-  HRESULT status = rsci_stream_put(sub->stream, bytes, size, call->forced || ended);
+  HRESULT status = rsci_stream_put(sub->stream, bytes, size, ended);
   if (status == RSCA_E_CANCELLED && !ended)
     rsci_call_refuse(call);
   return status;
@@ -216,22 +221,12 @@ static void pump_drop(rsci_task *task) {
 
 static const rsci_task_ops pump_ops = {pump_run, pump_drop};
 
-/* The manager, if its proxy is still there. Borrowed. [-0, +0, -] */
-static rsca_manager *find_manager(lua_State *L, const rsca_manager *key) {
-  (void)rscl_push_box(L);
-  lua_getiuservalue(L, -1, RSCL_UV_MANAGERS);
-  rsca_manager *manager = lua_rawgetp(L, -1, key) == LUA_TUSERDATA ? rscl_manager_test(L, -1) : NULL;
-  lua_pop(L, 3);
-  return manager;
-}
-
 void rscl_subscription_handled(rscl_subscription *sub, HRESULT answer) {
   sub->busy = false;
   if (FAILED(answer) && sub->delivering) {
-    rsca_manager *manager = sub->foreign ? NULL : find_manager(sub->state->turn, sub->owner);
-    if (manager)
-      rsci_manager_refuse(manager, sub->id);
-    else if (sub->foreign)
+    if (sub->manager)
+      rsci_manager_refuse(sub->manager, sub->id);
+    else
       rscl_foreign_refuse(sub->state->turn, sub);
     sub->closed = true; /* what had come already is not wanted either */
   }
@@ -240,23 +235,14 @@ void rscl_subscription_handled(rscl_subscription *sub, HRESULT answer) {
   subscription_release(sub);
 }
 
-/* It may have been closed meanwhile. */
-static void wake_waiter(rscl_subscription *sub) {
-  rscl_state *state = sub->state;
-  rscl_fiber *fiber = rscl_slots_owner(sub->waiter_hangs ? &state->hanging : &state->slots, sub->waiter);
-  sub->waiter = 0;
-  if (fiber && fiber->wait == RSCL_WAIT_STREAM)
-    rscl_fiber_wake(fiber);
-}
-
 static void arrived_run(rsci_task *task) {
   rsci_stream *stream = rsci_stream_of_arrived(task);
   rsci_stream_arrived(stream);
   rscl_subscription *sub = stream->user;
   if (sub && sub->slot)
     pump(sub);
-  else if (sub && sub->waiter)
-    wake_waiter(sub);
+  else if (sub)
+    rscl_waiters_wake(&sub->waiters);
   rsci_stream_release(stream);
 }
 
@@ -353,6 +339,7 @@ const rscl_type rscl_subscription_type = {"rsca.subscription", subscription_meta
 static HRESULT start(rscl_subscription *sub, rsca_manager *manager, rsci_session *session, rscl_text name,
                      rscl_text args) {
   const rsci_sink sink = {.ops = &subscription_sink, .object = sub, .hangs = true};
+  sub->manager = manager;
   rscl_subscription_begin(sub); /* first: an action elsewhere may answer at once */
   HRESULT status = rsci_manager_run(manager, session, name.data, name.size, args.data, args.size, &sink, &sub->id);
   return status;
@@ -382,6 +369,7 @@ HRESULT rscl_subscription_start(lua_State *L, rscl_state *state, rscl_subscripti
     rscl_unhang(L, state, sub->owner, sub->slot);
   if (FAILED(status))
     rscl_subscription_end(sub, L);
+  rscl_manager_settle(L, RSCL_BOX, proxy);
   return status;
 }
 

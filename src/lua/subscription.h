@@ -12,6 +12,7 @@
 #define RSCL_SUBSCRIPTION_H
 
 #include "core/stream.h"
+#include "fiber.h"
 #include "object.h"
 #include "state.h"
 #include "text_args.h"
@@ -23,7 +24,8 @@ struct rscl_subscription {
   rscl_state *state;                  /* held */
   rscl_subscription *next, *previous; /* of those with a delivery */
   rsci_stream *stream;                /* held */
-  const void *owner;                  /* finds the proxy; never dereferenced */
+  rsca_manager *manager;              /* its memory is kept while there is a delivery; NULL: a foreign one */
+  const void *owner;                  /* the manager, or the foreign object: finds the proxy */
   uint64_t id;
   rscl_slot slot;          /* of the handler; 0: an iterator takes */
   rsci_response *response; /* taken, but not given to the handler yet */
@@ -35,11 +37,10 @@ struct rscl_subscription {
   bool delivering;     /* has a delivery: the final has not been given */
   bool busy;           /* a handler runs */
   bool pumping;
-  bool closed;     /* by the script: only the final is given */
-  bool queued;     /* its task has been posted */
-  rsci_task task;  /* goes on with the delivery */
-  uint64_t waiter; /* the ticket of the fiber that waits in an iterator; 0: none */
-  bool waiter_hangs;
+  bool closed;          /* by the script: only the final is given */
+  bool queued;          /* its task has been posted */
+  rsci_task task;       /* goes on with the delivery */
+  rscl_waiters waiters; /* of an iterator */
 };
 
 typedef struct rscl_subscription_object {

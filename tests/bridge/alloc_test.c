@@ -91,6 +91,9 @@ static void world_fini(world *w) {
  * sees what is left each time. */
 static void fail_each(bool opened, void (*operation)(world *w), void (*check)(world *w)) {
   bool failed = true;
+  countdown = -1; /* what a test that failed left behind is its own affair */
+  atomic_store(&managers_alive, 0);
+  atomic_store(&counting_alive, 0);
   for (long n = 0; failed; n++) {
     assert_true(n < 5000);
     world w;
@@ -329,6 +332,112 @@ static void test_using_native_callbacks(void **unused) {
   fail_each(true, use_native_callback, check_ended);
 }
 
+/* Streams: what was accepted ends, once; nothing is lost without a failure that says so. */
+static void prepare_streams(world *w) {
+  long n = countdown;
+  countdown = -1;
+  run_lua(w->L, "finals, responses, last = 0, 0, nil\n"
+                "rsca.register('count', function(args, ctx)\n"
+                "  for i = 1, tonumber(args) do if not ctx:report(i) then return nil, 'not reported' end end\n"
+                "end)\n"
+                "rsca.register('says', function(args, ctx) ctx:sleep(0); return args end)\n"
+                "function handler(status, response, final)\n"
+                "  if final then finals = finals + 1; last = status else responses = responses + 1 end\n"
+                "end\n"
+                "collectgarbage()");
+  countdown = n;
+}
+
+static void check_streams(world *w) {
+  check_ended(w);
+  if (w->status == S_OK) /* the script was not interrupted */
+    run_lua(w->L, "assert(finals == accepted, finals)\n"
+                  "if finals == 1 and last == 1 then assert(responses == expected, responses) end");
+}
+
+static void subscribe_with_a_handler(world *w) {
+  prepare_streams(w);
+  try_lua(w, "expected = 5\n"
+             "local sub = rsca.subscribe('count', '5', handler)\n"
+             "accepted = sub and 1 or 0\n"
+             "rsca.loop()");
+}
+
+static void test_subscribing(void **unused) {
+  (void)unused;
+  fail_each(true, subscribe_with_a_handler, check_streams);
+}
+
+/* The response that an action returns counts like one that it reported. */
+static void subscribe_to_what_is_returned(world *w) {
+  prepare_streams(w);
+  try_lua(w, "expected = 1\n"
+             "local sub = rsca.subscribe('says', ('x'):rep(3000), handler)\n"
+             "accepted = sub and 1 or 0\n"
+             "rsca.loop()");
+}
+
+static void test_subscribing_to_what_is_returned(void **unused) {
+  (void)unused;
+  fail_each(true, subscribe_to_what_is_returned, check_streams);
+}
+
+/* A handler that waits, and an action that waits for room. */
+static void lag_behind(world *w) {
+  prepare_streams(w);
+  try_lua(w, "expected = 300\n"
+             "local first = true\n"
+             "local sub = rsca.subscribe('count', '300', function(...)\n"
+             "  if first then first = false; rsca.sleep(0); rsca.sleep(0) end\n"
+             "  return handler(...)\n"
+             "end)\n"
+             "accepted = sub and 1 or 0\n"
+             "rsca.loop()");
+}
+
+static void test_lagging_behind(void **unused) {
+  (void)unused;
+  fail_each(true, lag_behind, check_streams);
+}
+
+static void loop_over_responses(world *w) {
+  prepare_streams(w);
+  try_lua(w, "for response in rsca.responses('count', '3') do responses = responses + 1 end\n"
+             "assert(responses == 3)\n"
+             "rsca.spawn(function()\n"
+             "  for response in rsca.responses('count', '300') do responses = responses + 1 end\n"
+             "end)\n"
+             "for response in rsca.responses('says', 'x') do break end\n"
+             "rsca.loop()");
+}
+
+static void test_looping_over_responses(void **unused) {
+  (void)unused;
+  fail_each(true, loop_over_responses, check_ended);
+}
+
+static void register_and_unregister(world *w) {
+  prepare_streams(w);
+  try_lua(w, "local m = rsca.own_manager()\n"
+             "m:RegisterCustomActionCallback('says', 'x', { ReportResult = function() end })\n"
+             "rsca.step()\n"
+             "m:UnregisterCustomActionCallback('says')\n"
+             "m:RegisterCustomActionCallback('count', '3', handler)\n"
+             "rsca.loop()\n"
+             "local other = rsca.manager()\n"
+             "if other then\n"
+             "  other:register('waits', function(_, ctx) ctx:sleep(1000); return other end)\n"
+             "  other:subscribe('waits', '', function() return other and nil end)\n"
+             "  rsca.step()\n"
+             "  other = nil; collectgarbage(); rsca.step(); collectgarbage()\n"
+             "end");
+}
+
+static void test_registering_and_unregistering(void **unused) {
+  (void)unused;
+  fail_each(true, register_and_unregister, check_ended);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_opening),
@@ -341,6 +450,11 @@ int main(void) {
       cmocka_unit_test(test_raising_and_cancelling),
       cmocka_unit_test(test_making_managers),
       cmocka_unit_test(test_using_native_callbacks),
+      cmocka_unit_test(test_subscribing),
+      cmocka_unit_test(test_subscribing_to_what_is_returned),
+      cmocka_unit_test(test_lagging_behind),
+      cmocka_unit_test(test_looping_over_responses),
+      cmocka_unit_test(test_registering_and_unregistering),
   };
   return cmocka_run_group_tests_name("bridge.alloc", tests, NULL, NULL);
 }

@@ -1354,7 +1354,7 @@ case("closed from elsewhere while it is waited for, the loop ends", [[
   for _ = 1, 5 do rsca.step() end
   print(sub:close())
   print(rsca.loop(1))
-]], "first\ntrue\nclosed a\nover\ntrue\n")
+]], "first\ntrue\nover\nclosed a\ntrue\n")
 
 case("two functions that share an iterator: each response goes to one of them, and both end", [[
   rsca.register("slow", function(_, ctx)

@@ -267,7 +267,7 @@ static void test_state_closes_with_reports_that_wait_for_room(void **unused) {
              "rsca.subscribe('lends', '', function() rsca.sleep(1000) end)\n"
              "rsca.step()\n"
              "for i = 1, 4 do\n"
-             "  for i = 1, 200 do ctx:report('x') end\n"
+             "  for i = 1, 100 do ctx:report('x') end\n"
              "  rsca.step()\n"
              "end");
   lua_close(L);
