@@ -46,7 +46,17 @@ typedef struct rsca_config {
   uint32_t drain_ms;     /* how long a Shutdown(FALSE) lets calls end before it cuts them [5000] */
   uint32_t stream_limit; /* responses of one registration that wait for a consumer that lags [256] */
   size_t stream_bytes;   /* bytes of these [1 MiB] */
+  size_t response_limit; /* bytes of one response; of a run, with all that was reported [64 MiB] */
+  uint32_t workers;      /* threads that run the actions, at most 1024 [none: whoever steps the manager] */
+  uint32_t time_limit_ms; /* of a run, from its acceptance to its end; of a registration, for each stretch that its
+                             action runs without waiting; RSCA_NO_LIMIT: none [with workers 30000, otherwise none] */
+  uint32_t clean_up_ms;   /* how long the clean-up of an action that was stopped may take [200] */
+  uint32_t kill_ms;       /* how long a shutdown waits for a worker that does not come back [1000] */
+  size_t memory_limit;    /* bytes that the Lua state of a worker may have beyond what its script took [64 MiB] */
 } rsca_config;
+
+/* For a time limit: none. */
+#define RSCA_NO_LIMIT UINT32_MAX
 
 /*
  * How a call ended.

@@ -17,6 +17,7 @@ static void buffer_empty(rsci_buffer *buffer) {
 void rsci_calls_init(rsci_calls *calls, rsci_lock *lock, void (*quiet)(rsci_calls *calls),
                      void (*gone)(rsci_calls *calls)) {
   *calls = (rsci_calls){.lock = lock, .kept = 1, .quiet = quiet, .gone = gone};
+  atomic_init(&calls->watched, false);
 }
 
 void rsci_calls_keep(rsci_calls *calls) {
@@ -37,6 +38,7 @@ void rsci_calls_fini(rsci_calls *calls) {
     calls->free = call->next_free;
     free(call->args.data);
     free(call->report.data);
+    free(call->result.data);
     free(call);
   }
   free(calls->table);
@@ -106,10 +108,18 @@ rsca_call *rsci_calls_accept(rsci_calls *calls, rsci_action *action, const char 
   call->session = NULL;
   call->calls = calls;
   call->action = action;
+  atomic_store_explicit(&call->engine, action->engine, memory_order_relaxed);
   action->refs++;
   rsci_refs_init(&call->refs);
   atomic_store_explicit(&call->phase, RSCI_CALL_NEW, memory_order_relaxed);
   atomic_store_explicit(&call->cancelled, NULL, memory_order_relaxed);
+  atomic_store_explicit(&call->stop, false, memory_order_relaxed);
+  atomic_store_explicit(&call->telling, RSCI_TELLING_NOTHING, memory_order_relaxed);
+  atomic_store_explicit(&call->due_ns, UINT64_MAX, memory_order_relaxed);
+  call->stretch_ns = 0;
+  call->watch = RSCI_WATCH;
+  call->pooled = false;
+  call->overflow = false;
   call->sink = *sink;
   call->fiber = NULL;
   do
@@ -149,7 +159,11 @@ void rsci_call_let_go(rsca_call *call) {
   rsci_call_drop_late(call);
   buffer_empty(&call->args);
   buffer_empty(&call->report);
+  buffer_empty(&call->result);
+  free(atomic_exchange_explicit(&call->where, NULL, memory_order_relaxed));
   rsci_lock_take(calls->lock);
+  rsci_engine *engine = atomic_load_explicit(&call->engine, memory_order_relaxed);
+  bool taken = engine != action->engine; /* by a worker, and its engine held */
   if (--action->refs == 0) {
     rsci_lock_leave(calls->lock);
     rsci_action_forget(action);
@@ -158,6 +172,8 @@ void rsci_call_let_go(rsca_call *call) {
   give_back(calls, call);
   bool gone = --calls->kept == 0;
   rsci_lock_leave(calls->lock);
+  if (taken)
+    rsci_engine_release(engine);
   if (gone)
     calls->gone(calls);
 }
@@ -190,7 +206,8 @@ bool rsci_call_post(rsca_call *call) {
   /* Only now may it end: whoever ends it gives back what the sink holds. */
   call->sink.ops->hold(call->sink.object);
   atomic_store(&call->phase, RSCI_CALL_QUEUED);
-  if (rsci_engine_post(call->action->engine, &call->task))
+  rsci_engine *engine = call->action->engine;
+  if (engine->ops->submit ? engine->ops->submit(engine, call) : rsci_engine_post(engine, &call->task))
     return true;
   bool mine = claim(call);
   if (mine) {
@@ -210,6 +227,20 @@ bool rsci_call_post(rsca_call *call) {
   return !mine;
 }
 
+/* Why it should stop, itself or with all others; NULL: it should not. */
+static const char *why_stop(const rsca_call *call) {
+  const char *why = atomic_load(&call->cancelled);
+  return why ? why : atomic_load(&call->calls->cut);
+}
+
+static HRESULT ended_by(const char *why) {
+  return why == rsci_timed_out ? RSCA_E_TIMEOUT : RSCA_E_CANCELLED;
+}
+
+HRESULT rsci_call_stop_status(const rsca_call *call) {
+  return ended_by(why_stop(call));
+}
+
 bool rsci_call_begin(rsca_call *call) {
   int queued = RSCI_CALL_QUEUED;
   if (atomic_compare_exchange_strong(&call->phase, &queued, RSCI_CALL_RUNNING))
@@ -226,13 +257,11 @@ static void start_run(rsci_task *task) {
   rsca_call *call = call_of_task(task);
   if (!rsci_call_begin(call))
     return;
-  const char *why = atomic_load(&call->cancelled);
-  if (!why)
-    why = atomic_load(&call->calls->cut);
+  const char *why = why_stop(call);
   if (why) /* while it was new, or while its cancel or a shutdown was on the way */
-    rsci_call_finish(call, RSCA_E_CANCELLED, why, strlen(why));
+    rsci_call_finish(call, ended_by(why), why, strlen(why));
   else
-    call->action->engine->ops->start(call->action->engine, call);
+    task->engine->ops->start(task->engine, call);
 }
 
 static const char closed_text[] = "the Lua state that owns the action is closed";
@@ -245,34 +274,74 @@ static const rsci_task_ops start_ops = {start_run, start_drop};
 
 /* The end. */
 
-static const char oversize_text[] = "the response is larger than a response can be";
+static const char oversize_text[] = "the response is larger than the response limit";
 
 const char rsci_unregistered[] = "unregistered";
 const char rsci_refused[] = "its callback refused a response";
+const char rsci_cancelled[] = "cancelled";
+const char rsci_timed_out[] = "the time limit is over";
 
 /* What the end of a registration's action means: a response of its own, if it returned one, and the final. */
 static HRESULT conclude_registration(rsca_call *call, HRESULT status, const void **bytes, size_t *size) {
-  const char *why = atomic_load(&call->cancelled);
-  if (!why)
-    why = atomic_load(&call->calls->cut);
-  if (SUCCEEDED(status) && *size > 0 && !why && call->sink.ops->report(call, *bytes, *size) == RSCA_E_CANCELLED)
+  static const char lost[] = "out of memory while the last response was copied";
+  const char *why = why_stop(call);
+  HRESULT last = S_OK;
+  if (SUCCEEDED(status) && *size > 0 && !why)
+    last = call->sink.ops->report(call, *bytes, *size);
+  if (last == RSCA_E_CANCELLED)
     why = atomic_load(&call->cancelled);
+  if (last == E_OUTOFMEMORY) {
+    *bytes = lost;
+    *size = sizeof lost - 1;
+    return last;
+  }
   *bytes = NULL;
   *size = 0;
   if (why == rsci_unregistered || !why)
     return S_FALSE;
-  *bytes = why;
-  *size = strlen(why);
-  return RSCA_E_CANCELLED;
+  const char *where = atomic_load(&call->where);
+  *bytes = where ? where : why;
+  *size = strlen(*bytes);
+  return ended_by(why);
+}
+
+/* Claimed, and status and bytes are set. Whoever is telling a response on another thread tells this as well. */
+static void tell_final(rsca_call *call) {
+  int telling = RSCI_TELLING_NOTHING;
+  if (!call->sink.ops->report || atomic_compare_exchange_strong(&call->telling, &telling, RSCI_TELLING_FINAL)) {
+    call->sink.ops->ended(call);
+    return;
+  }
+  (void)rsci_call_keep_bytes(call);
+  if (atomic_compare_exchange_strong(&call->telling, &telling, RSCI_TELLING_DUE))
+    return;
+  atomic_store(&call->telling, RSCI_TELLING_FINAL);
+  call->sink.ops->ended(call);
+}
+
+int rsci_call_tell_begin(rsca_call *call) {
+  int telling = RSCI_TELLING_NOTHING;
+  (void)atomic_compare_exchange_strong(&call->telling, &telling, RSCI_TELLING_RESPONSE);
+  return telling;
+}
+
+void rsci_call_tell_end(rsca_call *call) {
+  int telling = RSCI_TELLING_RESPONSE;
+  if (atomic_compare_exchange_strong(&call->telling, &telling, RSCI_TELLING_NOTHING))
+    return;
+  atomic_store(&call->telling, RSCI_TELLING_FINAL);
+  call->sink.ops->ended(call);
 }
 
 /* Claimed. */
 static void report(rsca_call *call, HRESULT status, const void *bytes, size_t size) {
-  if (size > UINT32_MAX) { /* a length at the interfaces has 32 bits */
+  if (SUCCEEDED(status) && (call->overflow || size > call->calls->response_limit)) {
     status = E_OUTOFMEMORY;
     bytes = oversize_text;
     size = sizeof oversize_text - 1;
   }
+  if (size > UINT32_MAX) /* a length at the interfaces has 32 bits */
+    size = UINT32_MAX;
   if (call->sink.ops->report) {
     leave_session(call);
     rsci_call_flush_late(call);
@@ -282,7 +351,18 @@ static void report(rsca_call *call, HRESULT status, const void *bytes, size_t si
   call->status = status;
   call->bytes = size ? bytes : NULL;
   call->size = size;
-  call->sink.ops->ended(call);
+  rsci_calls *calls = call->calls;
+  bool watched = atomic_load(&calls->watched);
+  if (watched) {
+    rsci_lock_take(calls->lock);
+    rsci_calls_keep(calls);
+    rsci_lock_leave(calls->lock);
+  }
+  tell_final(call); /* from here on neither is ours */
+  if (watched) {
+    calls->quiet(calls);
+    rsci_calls_unkeep(calls);
+  }
 }
 
 void rsci_call_finish(rsca_call *call, HRESULT status, const void *bytes, size_t size) {
@@ -292,23 +372,24 @@ void rsci_call_finish(rsca_call *call, HRESULT status, const void *bytes, size_t
     rsci_call_let_go(call);
 }
 
-bool rsci_call_bytes_are_kept(const rsca_call *call) {
-  /* The reason of a cancel first: an action that is about to finish late may still be writing its report. */
-  return call->size > 0 && call->bytes != atomic_load(&call->cancelled) && call->bytes == call->report.data;
-}
-
 bool rsci_call_keep_bytes(rsca_call *call) {
-  if (call->size == 0 || call->bytes == atomic_load(&call->cancelled) || rsci_call_bytes_are_kept(call))
+  if (call->size == 0 || call->bytes == call->result.data)
     return true;
-  call->report.size = 0;
-  if (!rsci_buffer_append(&call->report, call->bytes, call->size)) {
+  if (call->bytes == call->report.data) { /* the engine has finished with it */
+    rsci_buffer report = call->report;
+    call->report = call->result;
+    call->result = report;
+    return true;
+  }
+  call->result.size = 0;
+  if (!rsci_buffer_append(&call->result, call->bytes, call->size)) {
     static const char text[] = "out of memory while the result was copied";
     call->status = E_OUTOFMEMORY;
     call->bytes = text;
     call->size = sizeof text - 1;
     return false;
   }
-  call->bytes = call->report.data;
+  call->bytes = call->result.data;
   return true;
 }
 
@@ -356,9 +437,9 @@ void rsci_call_refuse(rsca_call *call) {
 
 /* Claimed, and the claim holds nothing yet. */
 static void report_cancelled(rsca_call *call) {
-  const char *why = atomic_load(&call->cancelled);
+  const char *why = why_stop(call), *where = atomic_load(&call->where);
   (void)rsci_refs_add(&call->refs);
-  report(call, RSCA_E_CANCELLED, why, strlen(why));
+  report(call, ended_by(why), where ? where : why, strlen(where ? where : why));
 }
 
 void rsci_call_end_cancelled(rsca_call *call) {
@@ -366,18 +447,44 @@ void rsci_call_end_cancelled(rsca_call *call) {
     report_cancelled(call);
 }
 
-/* A call that is new is ended by whoever posts it, at its start. */
-void rsci_call_cancel_here(rsca_call *call) {
+void rsci_call_end(rsca_call *call, HRESULT status, const char *text) {
+  if (!claim(call))
+    return;
+  (void)rsci_refs_add(&call->refs);
+  report(call, status, text, strlen(text));
+}
+
+bool rsci_call_end_queued(rsca_call *call) {
   int phase = RSCI_CALL_QUEUED;
-  if (atomic_compare_exchange_strong(&call->phase, &phase, RSCI_CALL_ENDED))
-    report_cancelled(call);
-  else if (phase == RSCI_CALL_RUNNING)
-    call->action->engine->ops->cancel(call->action->engine, call);
+  if (!atomic_compare_exchange_strong(&call->phase, &phase, RSCI_CALL_ENDED))
+    return phase == RSCI_CALL_ENDED;
+  rsci_engine *engine = call->action->engine;
+  if (engine->ops->withdraw && engine->ops->withdraw(engine, call))
+    rsci_call_let_go(call); /* the queue's hold; never the last */
+  report_cancelled(call);
+  return true;
+}
+
+/* A call that is new is ended by whoever posts it, at its start. */
+static void cancel_on(rsci_engine *engine, rsca_call *call) {
+  if (!rsci_call_end_queued(call) && atomic_load(&call->phase) == RSCI_CALL_RUNNING)
+    engine->ops->cancel(engine, call);
+}
+
+void rsci_call_cancel_here(rsca_call *call) {
+  cancel_on(atomic_load(&call->engine), call);
   rsci_call_let_go(call);
 }
 
 static void cancel_run(rsci_task *task) {
-  rsci_call_cancel_here((rsca_call *)((char *)task - offsetof(rsca_call, cancel_task)));
+  rsca_call *call = (rsca_call *)((char *)task - offsetof(rsca_call, cancel_task));
+  rsci_engine *engine = atomic_load(&call->engine);
+  if (!rsci_call_end_queued(call) && (engine = atomic_load(&call->engine)) != task->engine) {
+    rsci_call_post_cancel(call); /* a worker has taken it meanwhile */
+    return;
+  }
+  cancel_on(engine, call);
+  rsci_call_let_go(call);
 }
 
 static void cancel_drop(rsci_task *task) {
@@ -388,6 +495,13 @@ static void cancel_drop(rsci_task *task) {
 static const rsci_task_ops cancel_ops = {cancel_run, cancel_drop};
 
 void rsci_call_post_cancel(rsca_call *call) {
-  if (!rsci_engine_post(call->action->engine, &call->cancel_task))
+  if (!rsci_engine_post(atomic_load(&call->engine), &call->cancel_task))
     rsci_call_let_go(call);
+}
+
+void rsci_call_stop(rsca_call *call) {
+  rsci_engine *engine = atomic_load(&call->engine);
+  atomic_store(&call->stop, true);
+  if (engine->ops->interrupt)
+    engine->ops->interrupt(engine, call);
 }

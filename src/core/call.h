@@ -47,10 +47,19 @@ typedef struct rsci_sink_ops {
 typedef struct rsci_sink {
   const rsci_sink_ops *ops;
   void *object;
+  uint64_t limit_ns; /* the call's own time limit; 0: the action's or the manager's, UINT64_MAX: none */
   rsca_result_fn fn; /* for those who need one */
   uint64_t slot;     /* likewise */
   bool hangs;        /* it hangs on the manager's proxy in a script, and does not keep that alive */
 } rsci_sink;
+
+/* Who tells a registration's callback, and what: never two at a time. */
+enum {
+  RSCI_TELLING_NOTHING,
+  RSCI_TELLING_RESPONSE,
+  RSCI_TELLING_DUE, /* a response, and the final fell due meanwhile: it follows on that thread */
+  RSCI_TELLING_FINAL
+};
 
 /* How many late reports of a call may wait for the thread that steps. */
 #define RSCI_LATE_LIMIT 256
@@ -64,28 +73,39 @@ struct rsca_call {
   rsci_task room_task;   /* there is room for another response */
   rsci_calls *calls;
   rsca_call *next_free;
-  rsci_action *action; /* a reference, guarded by the manager's lock */
+  rsci_action *action;           /* a reference, guarded by the manager's lock */
+  _Atomic(rsci_engine *) engine; /* where it runs or will run; the action's, until a worker of a pool takes it */
   rsci_refs refs;
   _Atomic int phase;
   _Atomic(const char *) cancelled; /* why it should stop; NULL: it should not */
+  atomic_bool stop;                /* its patience is over: what runs is made to raise */
+  _Atomic(char *) where;           /* owned: where it was when that happened, and what its end says; NULL: not known */
+  atomic_int telling;
+  _Atomic uint64_t due_ns; /* when that will be so; UINT64_MAX: never */
+  uint64_t stretch_ns;     /* of a registration: how long it may run uninterrupted; 0: for ever */
+  enum { RSCI_WATCH, RSCI_WATCH_STOPPED, RSCI_WATCH_RAISED } watch; /* how far the service has got with stopping it */
+  rsca_call *pool_next, *pool_previous;                             /* in the queue of a pool; its lock */
+  bool pooled;                                                      /* it is there */
   uint64_t id;
   struct rsci_session *session; /* of a registration by a documented method, else NULL; manager's lock */
   rsca_call *session_next;
   rsci_sink sink;
   void *fiber;        /* the engine's */
   rsci_buffer args;   /* with a NUL after it */
-  rsci_buffer report; /* what was reported, or a copy of the result on its way */
+  rsci_buffer report; /* what was reported; the engine's */
+  rsci_buffer result; /* a copy of the result on its way to a callback elsewhere; the ending's */
 
   rsci_task late_task;                /* there are late reports */
   struct rsci_late *late, *last_late; /* these, oldest first; last_late counts where there is one. Manager's lock */
   size_t late_count;
   bool late_posted;    /* late_task is on its way, and holds the call */
   bool awaits_room;    /* room_task is waiting for room; thread that steps */
+  bool overflow;       /* more was reported than a response may have; the engine's */
   HRESULT late_status; /* for the native engine: what it will end with */
 
   /* Set by the ending. */
   HRESULT status;
-  const char *bytes; /* borrowed from the engine, or report.data; NULL where size is 0 */
+  const char *bytes; /* borrowed from the engine, or result.data; NULL where size is 0 */
   size_t size;
 };
 
@@ -99,9 +119,11 @@ struct rsci_calls {
   size_t live;    /* accepted and not yet ended */
   size_t kept;    /* calls handed out and not yet given back, and other keepers */
   size_t bytes;   /* arguments of live calls */
+  size_t response_limit;
   uint64_t accepted, ended, failed_callbacks;
   rsca_call *free;
   _Atomic(const char *) cut; /* why no call starts any more; NULL: they do */
+  atomic_bool watched;       /* somebody wants to be told of every ending: by quiet */
   /* Both without the lock: the last live call has ended; nothing is kept any more, free it all. */
   void (*quiet)(rsci_calls *calls);
   void (*gone)(rsci_calls *calls);
@@ -142,6 +164,9 @@ bool rsci_call_mark_cancelled(rsca_call *call, const char *why);
 /* After a mark, without the lock: has its engine act on it, and lets it go. */
 void rsci_call_post_cancel(rsca_call *call);
 
+/* Marked: from here on what runs for it is made to raise. Any thread, the call held. */
+void rsci_call_stop(rsca_call *call);
+
 /* The same at once, in a step of its engine's runner, for a call that is held. Where it was marked before, the task
  * that is on its way finds nothing left to do. */
 void rsci_call_cancel_here(rsca_call *call);
@@ -151,6 +176,11 @@ bool rsci_call_begin(rsca_call *call);
 
 /* One response of a registration, or a part of a run's. In a step of the engine's runner. As the sink's report. */
 HRESULT rsci_call_respond(rsca_call *call, const void *bytes, size_t size);
+
+/* Brackets one response, which the caller then hands to the sink itself. begin: RSCI_TELLING_NOTHING: it may, and calls
+ * end; otherwise what goes on. */
+int rsci_call_tell_begin(rsca_call *call);
+void rsci_call_tell_end(rsca_call *call);
 
 /* After RSCA_E_BUSY: has its engine told when there is room. False: there is room already. */
 bool rsci_call_await_room(rsca_call *call);
@@ -174,16 +204,23 @@ void rsci_call_finish(rsca_call *call, HRESULT status, const void *bytes, size_t
 /* The consumer of a registration does not want any more: it ends as cancelled. */
 void rsci_call_refuse(rsca_call *call);
 
-/* Ends a running call as cancelled, if nobody has; the engine keeps its hold. */
+/* Ends a running call for the reason it should stop, if nobody has; the engine keeps its hold. Any thread. */
 void rsci_call_end_cancelled(rsca_call *call);
+
+/* What it ends with that way. */
+HRESULT rsci_call_stop_status(const rsca_call *call);
+
+/* Ends a running call with a failure and a constant text, if nobody has; the engine keeps its hold. Any thread. */
+void rsci_call_end(rsca_call *call, HRESULT status, const char *text);
+
+/* Ends a call that has not started, likewise. False: it has. Any thread, the call held. */
+bool rsci_call_end_queued(rsca_call *call);
 
 /* For sinks. No lock held. */
 
-/* Copies call->bytes, so that they outlive the ending. False: out of memory; status and bytes say so instead. */
+/* Keeps call->bytes in call->result, so that they outlive the ending. False: out of memory; status and bytes say so
+ * instead. */
 bool rsci_call_keep_bytes(rsca_call *call);
-
-/* Whether that was done, and call->report has them. */
-bool rsci_call_bytes_are_kept(const rsca_call *call);
 
 /* The call counts as ended from here on: its place in the queue is free. Before the callback is called. */
 void rsci_call_leave(rsca_call *call);
@@ -203,5 +240,7 @@ void rsci_call_let_go(rsca_call *call);
 /* Why a registration that was unregistered stops: compared by address. */
 extern const char rsci_unregistered[];
 extern const char rsci_refused[];
+extern const char rsci_timed_out[];
+extern const char rsci_cancelled[];
 
 #endif

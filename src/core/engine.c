@@ -7,6 +7,7 @@ bool rsci_engine_init(rsci_engine *engine, const rsci_engine_ops *ops, rsci_runn
   rsci_refs_init(&engine->refs);
   rsci_runner_hold(runner);
   engine->runner = runner;
+  atomic_init(&engine->running, NULL);
   engine->closed = false;
   return true;
 }

@@ -31,14 +31,22 @@ typedef struct rsci_engine_ops {
   void (*forget)(rsci_engine *engine, struct rsci_action *action);
   /* The last reference is gone: free it. Any thread. */
   void (*destroy)(rsci_engine *engine);
+  /* Makes what runs for a call that should stop raise, if it is running. NULL: that can't be done. Any thread, the call
+   * held. */
+  void (*interrupt)(rsci_engine *engine, struct rsca_call *call);
+  /* For an engine that others run the calls of (a pool), else NULL. Any thread. submit: takes an accepted call.
+   * withdraw: takes back one that has ended in the queue; false: it is not there any more. */
+  bool (*submit)(rsci_engine *engine, struct rsca_call *call);
+  bool (*withdraw)(rsci_engine *engine, struct rsca_call *call);
 } rsci_engine_ops;
 
 /* Embedded at the start of what an engine is made of. */
 struct rsci_engine {
   const rsci_engine_ops *ops;
   rsci_refs refs;
-  rsci_runner *runner; /* held */
-  rsci_lock lock;      /* Protects `closed` against a post under way */
+  rsci_runner *runner;                 /* held */
+  _Atomic(struct rsca_call *) running; /* whose code is on the stack of the thread that steps; NULL: nobody's */
+  rsci_lock lock;                      /* Protects `closed` against a post under way */
   bool closed;
 };
 

@@ -10,6 +10,8 @@
 #include "protocol_manager.h"
 #include "text.h"
 
+enum { UNREGISTER_GRACE_MS = 1000 };
+
 static void calls_quiet(rsci_calls *calls);
 static void calls_gone(rsci_calls *calls);
 
@@ -18,6 +20,37 @@ static rsca_manager *manager_of_calls(rsci_calls *calls) {
 }
 
 /* ---- Lifetime ---- */
+
+static rsca_config with_defaults(const rsca_config *given) {
+  rsca_config config = given ? *given : (rsca_config){0};
+  if (config.queue_limit == 0)
+    config.queue_limit = 4096;
+  if (config.queue_bytes == 0)
+    config.queue_bytes = (size_t)64 << 20;
+  if (config.drain_ms == 0)
+    config.drain_ms = 5000;
+  if (config.stream_limit == 0)
+    config.stream_limit = 256;
+  if (config.stream_bytes == 0)
+    config.stream_bytes = (size_t)1 << 20;
+  if (config.response_limit == 0)
+    config.response_limit = (size_t)64 << 20;
+  if (config.response_limit > UINT32_MAX) /* a length at the interfaces has 32 bits */
+    config.response_limit = UINT32_MAX;
+  if (config.time_limit_ms == 0)
+    config.time_limit_ms = config.workers > 0 ? 30000 : RSCA_NO_LIMIT;
+  if (config.clean_up_ms == 0)
+    config.clean_up_ms = 200;
+  if (config.kill_ms == 0)
+    config.kill_ms = 1000;
+  if (config.memory_limit == 0)
+    config.memory_limit = (size_t)64 << 20;
+  return config;
+}
+
+static uint64_t limit_of(uint32_t ms) {
+  return ms == RSCA_NO_LIMIT ? UINT64_MAX : ms * RSCI_NS_PER_MS;
+}
 
 HRESULT rsci_manager_create(rsci_runner *runner, const rsca_config *config, rsca_manager **out) {
   *out = NULL;
@@ -28,32 +61,31 @@ HRESULT rsci_manager_create(rsci_runner *runner, const rsca_config *config, rsca
     goto fail;
   if (!rsci_lock_init(&manager->watches_lock))
     goto fail_lock;
-  manager->native = rsci_native_create(runner);
-  if (!manager->native)
+  manager->runner = runner;
+  manager->config = with_defaults(config);
+  bool pooled = manager->config.workers > 0;
+  if (!rsci_service_init(&manager->service, manager, pooled ? runner : NULL))
     goto fail_watches_lock;
+  if (pooled && !(manager->pool = rsci_pool_create(manager, manager->config.workers)))
+    goto fail_service;
+  manager->native = pooled ? rsci_pool_native(manager->pool) : rsci_native_create(runner);
+  if (!manager->native)
+    goto fail_service;
+  manager->limit_ns = limit_of(manager->config.time_limit_ms);
+  atomic_init(&manager->shortest_stretch_ns, UINT64_MAX);
   rsci_refs_init(&manager->refs);
   manager->custom_actions.lpVtbl = &rsci_custom_actions_vtbl;
   manager->custom_actions2.lpVtbl = &rsci_custom_actions2_vtbl;
   manager->protocol_manager.lpVtbl = &rsci_protocol_manager_vtbl;
   manager->health_monitor.lpVtbl = &rsci_health_monitor_vtbl;
-  if (config)
-    manager->config = *config;
-  if (manager->config.queue_limit == 0)
-    manager->config.queue_limit = 4096;
-  if (manager->config.queue_bytes == 0)
-    manager->config.queue_bytes = (size_t)64 << 20;
-  if (manager->config.drain_ms == 0)
-    manager->config.drain_ms = 5000;
-  if (manager->config.stream_limit == 0)
-    manager->config.stream_limit = 256;
-  if (manager->config.stream_bytes == 0)
-    manager->config.stream_bytes = (size_t)1 << 20;
   rsci_runner_hold(runner);
-  manager->runner = runner;
   rsci_calls_init(&manager->calls, &manager->lock, calls_quiet, calls_gone);
+  manager->calls.response_limit = manager->config.response_limit;
   *out = manager;
   return S_OK;
 
+fail_service:
+  rsci_service_fini(&manager->service);
 fail_watches_lock:
   rsci_lock_fini(&manager->watches_lock);
 fail_lock:
@@ -67,6 +99,8 @@ HRESULT rsca_manager_create(const rsca_config *config, rsca_manager **out) {
   if (!out)
     return E_INVALIDARG;
   *out = NULL;
+  if (config && config->workers > RSCI_MOST_WORKERS)
+    return E_INVALIDARG;
   rsci_runner *runner = rsci_runner_create();
   if (!runner)
     return E_OUTOFMEMORY;
@@ -79,7 +113,11 @@ HRESULT rsca_manager_create(const rsca_config *config, rsca_manager **out) {
 static void calls_gone(rsci_calls *calls) {
   rsca_manager *manager = manager_of_calls(calls);
   rsci_calls_fini(calls);
-  rsci_engine_release(manager->native);
+  if (manager->pool)
+    rsci_pool_free(manager->pool);
+  else
+    rsci_engine_release(manager->native);
+  rsci_service_fini(&manager->service);
   rsci_runner_release(manager->runner);
   rsci_lock_fini(&manager->watches_lock);
   rsci_lock_fini(&manager->lock);
@@ -101,11 +139,16 @@ static void retire(rsca_manager *manager) {
   rsci_registry_fini(&manager->registry);
   rsci_lock_leave(&manager->lock);
   forget_all(actions, manager);
-  rsci_manager_cut_orphan(manager);
+  if (manager->pool) {
+    (void)rsca_manager_shutdown(manager, true);
+  } else {
+    rsci_manager_cut_orphan(manager);
+    rsci_service_stop(&manager->service);
+  }
   rsci_calls_unkeep(&manager->calls);
 }
 
-static void tell_watches(rsca_manager *manager) {
+void rsci_manager_tell_watches(rsca_manager *manager) {
   rsci_lock_take(&manager->watches_lock);
   for (rsci_watch *watch = manager->watches; watch; watch = watch->next)
     watch->changed(watch);
@@ -135,7 +178,7 @@ ULONG rsca_manager_release(rsca_manager *manager) {
   if (count == 0)
     retire(manager);
   else
-    tell_watches(manager);
+    rsci_manager_tell_watches(manager);
   rsci_calls_unkeep(&manager->calls);
   return count;
 }
@@ -158,7 +201,9 @@ void rsci_manager_unwatch(rsca_manager *manager, rsci_watch *watch) {
 
 static void calls_quiet(rsci_calls *calls) {
   rsca_manager *manager = manager_of_calls(calls);
-  tell_watches(manager);
+  rsci_manager_tell_watches(manager);
+  if (manager->pool)
+    rsci_service_kick(&manager->service);
 }
 
 /* ---- Calls ---- */
@@ -168,6 +213,38 @@ static rsca_call *find_in_session(const rsci_session *session, const char *name,
   while (call && (call->action->name_size != size || memcmp(call->action->name, name, size) != 0))
     call = call->session_next;
   return call;
+}
+
+/* Lock held. */
+static void set_limit(rsca_manager *manager, rsca_call *call, uint64_t limit_ns) {
+  if (call->sink.ops->report && !call->sink.limit_ns) {
+    call->stretch_ns = limit_ns;
+    if (limit_ns < atomic_load(&manager->shortest_stretch_ns))
+      atomic_store(&manager->shortest_stretch_ns, limit_ns);
+  }
+  uint64_t due_ns = rsci_now_ns() + limit_ns;
+  if (!call->stretch_ns)
+    atomic_store(&call->due_ns, due_ns);
+  rsci_service_expect(&manager->service, due_ns);
+}
+
+/* Of a call of this action; UINT64_MAX: none. */
+static uint64_t find_limit(const rsca_manager *manager, const rsci_action *action, const rsci_sink *sink) {
+  if (sink->limit_ns)
+    return sink->limit_ns;
+  return action && action->limit_ns ? action->limit_ns : manager->limit_ns;
+}
+
+/* Starts the threads that calls need, at the first one. */
+static bool start_threads(rsca_manager *manager, bool limited) {
+  if (atomic_load_explicit(&manager->threads_run, memory_order_acquire))
+    return true;
+  if (!manager->pool && !limited)
+    return true;
+  bool run = rsci_service_start(&manager->service) && (!manager->pool || rsci_pool_start(manager->pool));
+  if (run)
+    atomic_store(&manager->threads_run, true);
+  return run;
 }
 
 HRESULT rsci_manager_run(rsca_manager *manager, rsci_session *session, const char *name, size_t name_size,
@@ -183,8 +260,18 @@ HRESULT rsci_manager_run(rsca_manager *manager, rsci_session *session, const cha
   }
   HRESULT status = S_OK;
   rsca_call *call = NULL;
+  bool ready = start_threads(manager, manager->limit_ns != UINT64_MAX);
   rsci_lock_take(&manager->lock);
   rsci_action *action = rsci_registry_find(&manager->registry, name, name_size);
+  uint64_t limit_ns = find_limit(manager, action, sink);
+  if (action && limit_ns != UINT64_MAX && !atomic_load(&manager->threads_run)) {
+    /* The first call with a limit of its own. */
+    rsci_lock_leave(&manager->lock);
+    ready = start_threads(manager, true);
+    rsci_lock_take(&manager->lock);
+    action = rsci_registry_find(&manager->registry, name, name_size);
+    limit_ns = find_limit(manager, action, sink);
+  }
   if (action && rsci_engine_is_closed(action->engine))
     status = RPC_E_DISCONNECTED;
   else if (manager->state != RSCI_OPEN)
@@ -194,11 +281,16 @@ HRESULT rsci_manager_run(rsca_manager *manager, rsci_session *session, const cha
   else if (session && find_in_session(session, name, name_size))
     status = RSCA_E_ALREADY_EXISTS;
   else if (manager->calls.live >= manager->config.queue_limit ||
+           manager->calls.kept / 4 > manager->config.queue_limit || /* ended, but not forgotten by who runs them */
            args_size > manager->config.queue_bytes - manager->calls.bytes)
     status = RSCA_E_BUSY;
+  else if (!ready)
+    status = E_OUTOFMEMORY;
   else if (!(call = rsci_calls_accept(&manager->calls, action, args, args_size, big_args, sink)))
     status = E_OUTOFMEMORY;
   uint64_t accepted_id = call ? call->id : 0;
+  if (call && limit_ns != UINT64_MAX)
+    set_limit(manager, call, limit_ns);
   if (call && session) {
     call->session = session;
     call->session_next = session->calls;
@@ -243,15 +335,28 @@ HRESULT rsca_manager_subscribe(rsca_manager *manager, const char *name, const ch
   return start(manager, name, args, &sink, id);
 }
 
+/* What was told to end ends by itself, or is stopped after the grace. What waits needs no watching: unless it is on
+ * another thread, which may be busy with something else. */
+static void give_grace(rsca_manager *manager, rsca_call *call, unsigned grace_ms) {
+  rsci_engine *engine = atomic_load(&call->engine);
+  if (manager->pool || atomic_load(&engine->running) == call)
+    rsci_manager_expect_end(manager, call, rsci_now_ns() + grace_ms * RSCI_NS_PER_MS);
+}
+
 /* Lock held; leaves it. The registration ends as unregistered. */
 static HRESULT unregister_call(rsca_manager *manager, rsca_call *call) {
   bool registration = call && call->sink.ops->report;
   bool marked = registration && rsci_call_mark_cancelled(call, rsci_unregistered);
+  if (marked)
+    (void)rsci_refs_add(&call->refs);
   if (registration)
     rsci_call_leave_session(call); /* free from here on, whenever the final comes */
   rsci_lock_leave(&manager->lock);
-  if (marked)
+  if (marked) {
+    give_grace(manager, call, UNREGISTER_GRACE_MS);
     rsci_call_post_cancel(call);
+    rsci_call_let_go(call);
+  }
   return registration ? S_OK : RSCA_E_NOT_FOUND;
 }
 
@@ -284,17 +389,47 @@ HRESULT rsca_call_finish(rsca_call *call, HRESULT status, const void *bytes, siz
   return kept;
 }
 
+void rsci_manager_expect_end(rsca_manager *manager, rsca_call *call, uint64_t due_ns) {
+  if (!start_threads(manager, true))
+    return; /* then only what waits can be ended */
+  if (due_ns < atomic_load(&call->due_ns))
+    atomic_store(&call->due_ns, due_ns);
+  rsci_service_expect(&manager->service, due_ns);
+}
+
 HRESULT rsca_manager_cancel(rsca_manager *manager, uint64_t id, unsigned grace_ms) {
-  (void)grace_ms;
   if (!manager)
     return E_INVALIDARG;
   rsci_lock_take(&manager->lock);
   rsca_call *call = rsci_calls_find(&manager->calls, id);
-  bool marked = call && rsci_call_mark_cancelled(call, "cancelled");
+  bool marked = call && rsci_call_mark_cancelled(call, rsci_cancelled);
+  if (call)
+    (void)rsci_refs_add(&call->refs);
   rsci_lock_leave(&manager->lock);
+  if (!call)
+    return RSCA_E_NOT_FOUND;
+  give_grace(manager, call, grace_ms);
   if (marked)
     rsci_call_post_cancel(call);
-  return call ? S_OK : RSCA_E_NOT_FOUND;
+  rsci_call_let_go(call);
+  return S_OK;
+}
+
+rsci_manager_phase rsci_manager_state(rsca_manager *manager) {
+  rsci_lock_take(&manager->lock);
+  rsci_manager_phase state = manager->state;
+  rsci_lock_leave(&manager->lock);
+  return state;
+}
+
+size_t rsci_manager_unended(rsca_manager *manager) {
+  rsci_calls *calls = &manager->calls;
+  size_t unended = 0;
+  rsci_lock_take(&manager->lock);
+  for (size_t place = 0; calls->table && place <= calls->mask; place++)
+    unended += calls->table[place] && atomic_load(&calls->table[place]->phase) != RSCI_CALL_ENDED;
+  rsci_lock_leave(&manager->lock);
+  return unended;
 }
 
 bool rsci_manager_is_open(rsca_manager *manager) {
@@ -345,11 +480,17 @@ void rsca_manager_get_stats(rsca_manager *manager, rsca_manager_stats *stats) {
 
 /* ---- Stepping ---- */
 
+/* A pool is stepped by its own threads. */
+
 int rsca_manager_fd(rsca_manager *manager) {
+  if (manager->pool)
+    return -1;
   return rsci_runner_fd(manager->runner);
 }
 
 int rsca_manager_timeout_ms(rsca_manager *manager) {
+  if (manager->pool)
+    return -1;
   uint64_t timeout_ns = rsci_runner_timeout_ns(manager->runner);
   if (timeout_ns == UINT64_MAX)
     return -1;
@@ -360,6 +501,8 @@ int rsca_manager_timeout_ms(rsca_manager *manager) {
 HRESULT rsca_manager_step(rsca_manager *manager, unsigned budget) {
   if (!manager)
     return E_INVALIDARG;
+  if (manager->pool)
+    return S_FALSE;
   size_t ran;
   rsci_manager_keep(manager);
   bool stepped = rsci_runner_step(manager->runner, budget, &ran);

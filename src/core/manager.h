@@ -14,7 +14,9 @@
 #include "health.h"
 #include "native.h"
 #include "registry.h"
+#include "pool.h"
 #include "runner.h"
+#include "service.h"
 
 /* Told when something outside may have stopped needing the manager: a reference was given back, or the last call in
  * flight has ended. Lives until rsci_manager_unwatch. */
@@ -23,22 +25,31 @@ typedef struct rsci_watch {
   void (*changed)(struct rsci_watch *watch); /* any thread, with the watches' lock held: may only post */
 } rsci_watch;
 
+typedef enum rsci_manager_phase { RSCI_OPEN, RSCI_DRAINING, RSCI_DOWN } rsci_manager_phase;
+
+enum { RSCI_MOST_WORKERS = 1024 };
+
 struct rsca_manager {
   rsci_refs refs;
   IPmCustomActions custom_actions;   /* its interfaces: they share the count */
   IPmCustomActions2 custom_actions2; /* of the default session */
   IProtocolManager protocol_manager;
   IPmHealthAndIdleMonitor health_monitor;
-  rsca_config config;  /* no zeros left */
-  rsci_runner *runner; /* held */
-  rsci_engine *native; /* held */
+  rsca_config config;      /* no zeros left */
+  rsci_runner *runner;     /* held */
+  rsci_engine *native;     /* held; with a pool, its front */
+  rsci_pool *pool;         /* NULL: none */
+  atomic_bool threads_run; /* those that it needs so far */
+  rsci_service service;
+  uint64_t limit_ns;                    /* the time limit; UINT64_MAX: none */
+  _Atomic uint64_t shortest_stretch_ns; /* that was ever asked for */
 
   rsci_lock lock; /* Protects what follows; nothing else is locked inside it */
   rsci_registry registry;
   rsci_calls calls;
   rsci_session default_session;
   rsci_health health;
-  enum { RSCI_OPEN, RSCI_DRAINING, RSCI_DOWN } state;
+  rsci_manager_phase state;
   bool shutdown_posted;
   bool finalized; /* by its last owner, see rsci_manager_finalize */
 
@@ -83,6 +94,20 @@ void rsci_manager_cut_later(rsca_manager *manager);
 
 /* Says that the last reference is about to be given back by a finalizer: it ends no call on its stack. */
 void rsci_manager_finalize(rsca_manager *manager);
+
+rsci_manager_phase rsci_manager_state(rsca_manager *manager);
+
+/* Calls that nobody has ended, whether or not those that have were told. */
+size_t rsci_manager_unended(rsca_manager *manager);
+
+/* Tells the watches that something has changed. */
+void rsci_manager_tell_watches(rsca_manager *manager);
+
+/* Ends the calls that have begun on that runner, which does not answer any more. */
+void rsci_manager_end_calls_on(rsca_manager *manager, const rsci_runner *runner);
+
+/* From here on whatever the call does it does until `due_ns` at most. Harmless when it has ended. */
+void rsci_manager_expect_end(rsca_manager *manager, rsca_call *call, uint64_t due_ns);
 
 /* Calls accepted and not yet ended. */
 size_t rsci_manager_live(rsca_manager *manager);

@@ -22,9 +22,10 @@ static void finish_reported(rsca_call *call, HRESULT status) {
 }
 
 static void native_start(rsci_engine *engine, rsca_call *call) {
-  (void)engine;
   function *action = call->action->data;
+  atomic_store(&engine->running, call);
   HRESULT status = action->fn(action->user, call, call->args.data, call->args.size);
+  atomic_store(&engine->running, NULL);
   /* After E_PENDING the call belongs to whoever will finish it, and may be gone already. */
   if (status != E_PENDING)
     finish_reported(call, status);
@@ -40,7 +41,7 @@ static void native_room(rsci_engine *engine, rsca_call *call) {
   (void)call; /* a C action has been told, and asks again when it likes */
 }
 
-static void native_forget(rsci_engine *engine, rsci_action *action) {
+void rsci_native_forget(rsci_engine *engine, rsci_action *action) {
   (void)engine;
   function *gone = action->data;
   if (gone->free_user)
@@ -53,8 +54,12 @@ static void native_destroy(rsci_engine *engine) {
   free(engine);
 }
 
-static const rsci_engine_ops native_ops = {native_turn, native_start,  native_cancel,
-                                           native_room, native_forget, native_destroy};
+static const rsci_engine_ops native_ops = {.turn = native_turn,
+                                           .start = native_start,
+                                           .cancel = native_cancel,
+                                           .room = native_room,
+                                           .forget = rsci_native_forget,
+                                           .destroy = native_destroy};
 
 rsci_engine *rsci_native_create(rsci_runner *runner) {
   rsci_engine *engine = malloc(sizeof *engine);
@@ -107,7 +112,7 @@ HRESULT rsci_native_finish(rsca_call *call, HRESULT status, const void *bytes, s
   HRESULT kept = S_OK;
   if (size > 0 && !bytes)
     kept = E_INVALIDARG;
-  else if (size > UINT32_MAX - call->report.size || !rsci_buffer_append(&call->report, bytes, size))
+  else if (size > call->calls->response_limit - call->report.size || !rsci_buffer_append(&call->report, bytes, size))
     kept = E_OUTOFMEMORY;
   if (kept != S_OK) {
     status = kept;
@@ -115,7 +120,7 @@ HRESULT rsci_native_finish(rsca_call *call, HRESULT status, const void *bytes, s
   }
   call->late_status = status == E_PENDING ? E_FAIL : status;
   call->task.ops = &late_ops;
-  if (!rsci_engine_post(call->action->engine, &call->task))
+  if (!rsci_engine_post(atomic_load(&call->engine), &call->task))
     late_drop(&call->task);
   return kept;
 }

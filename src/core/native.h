@@ -20,6 +20,9 @@ rsci_engine *rsci_native_create(rsci_runner *runner);
 rsci_action *rsci_native_action(rsci_engine *engine, const char *name, const char *help, rsca_action_fn fn, void *user,
                                 void (*free_user)(void *user));
 
+/* For an engine that passes on to native ones: as its forget. */
+void rsci_native_forget(rsci_engine *engine, rsci_action *action);
+
 /* For an action that never was registered: leaves `user` alone. */
 void rsci_native_action_free(rsci_action *action);
 

@@ -51,33 +51,40 @@ static HRESULT late_put(rsca_call *call, struct rsci_late *late, bool *post) {
   return status;
 }
 
-/* The oldest, which stays where it is. */
-static struct rsci_late *late_first(rsca_call *call) {
+/* Takes the oldest. */
+static struct rsci_late *late_take(rsca_call *call) {
   rsci_lock_take(call->calls->lock);
   struct rsci_late *late = call->late;
+  if (late) {
+    call->late = late->next;
+    call->late_count--;
+  }
   rsci_lock_leave(call->calls->lock);
   return late;
 }
 
-static void late_pop(rsca_call *call) {
+/* Puts it back: it is still the oldest. */
+static void late_return(rsca_call *call, struct rsci_late *late) {
   rsci_lock_take(call->calls->lock);
-  struct rsci_late *late = call->late;
-  call->late = late->next;
-  call->late_count--;
+  late->next = call->late;
+  if (!late->next)
+    call->last_late = late;
+  call->late = late;
+  call->late_count++;
   rsci_lock_leave(call->calls->lock);
-  free(late);
 }
 
 /* Delivers in order, as far as there is room. True: all of them. */
 static bool deliver_late(rsca_call *call) {
   struct rsci_late *late;
-  while ((late = late_first(call)) != NULL) {
+  while ((late = late_take(call)) != NULL) {
     if (rsci_call_respond(call, late->bytes, late->size) == RSCA_E_BUSY) {
+      late_return(call, late);
       if (rsci_call_await_room(call))
         return false;
       continue; /* there was room after all */
     }
-    late_pop(call);
+    free(late);
   }
   return true;
 }
@@ -85,16 +92,17 @@ static bool deliver_late(rsca_call *call) {
 void rsci_call_flush_late(rsca_call *call) {
   struct rsci_late *late;
   bool wanted = !rsca_call_cancelled(call);
-  while ((late = late_first(call)) != NULL) {
+  while ((late = late_take(call)) != NULL) {
     if (wanted && call->sink.ops->report(call, late->size ? late->bytes : NULL, late->size) == RSCA_E_CANCELLED)
       wanted = false;
-    late_pop(call);
+    free(late);
   }
 }
 
 void rsci_call_drop_late(rsca_call *call) {
-  while (call->late)
-    late_pop(call);
+  struct rsci_late *late;
+  while ((late = late_take(call)) != NULL)
+    free(late);
 }
 
 static rsca_call *call_of_late(rsci_task *task) {
@@ -130,25 +138,38 @@ static HRESULT respond_later(rsca_call *call, const void *bytes, size_t size) {
   HRESULT status = late_put(call, late, &post);
   if (FAILED(status))
     free(late);
-  else if (post && !rsci_engine_post(call->action->engine, &call->late_task)) {
+  else if (post && !rsci_engine_post(atomic_load(&call->engine), &call->late_task)) {
     rsci_call_let_go(call);
     return RSCA_E_CANCELLED;
   }
   return status;
 }
 
+/* Registrations. */
+static HRESULT tell(rsca_call *call, const void *bytes, size_t size) {
+  if (rsca_call_cancelled(call))
+    return RSCA_E_CANCELLED;
+  int telling = rsci_call_tell_begin(call);
+  if (telling == RSCI_TELLING_RESPONSE) /* said from inside the callback */
+    return respond_later(call, bytes, size);
+  if (telling != RSCI_TELLING_NOTHING)
+    return RSCA_E_CANCELLED;
+  HRESULT status = call->sink.ops->report(call, size ? bytes : NULL, size);
+  rsci_call_tell_end(call);
+  return status;
+}
+
+/* A run. What goes beyond the limit makes it fail: half a response is none. */
+static HRESULT join(rsca_call *call, const void *bytes, size_t size) {
+  size_t limit = call->calls->response_limit;
+  call->overflow = call->overflow || size > limit || call->report.size > limit - size;
+  return !call->overflow && rsci_buffer_append(&call->report, bytes, size) ? S_OK : E_OUTOFMEMORY;
+}
+
 HRESULT rsci_call_respond(rsca_call *call, const void *bytes, size_t size) {
   if (atomic_load(&call->phase) == RSCI_CALL_ENDED)
     return RSCA_E_CANCELLED;
-  if (call->sink.ops->report) {
-    if (rsca_call_cancelled(call))
-      return RSCA_E_CANCELLED;
-    return call->sink.ops->report(call, size ? bytes : NULL, size);
-  }
-  /* A run: joined. A length at the interfaces has 32 bits. */
-  if (size > UINT32_MAX - call->report.size || !rsci_buffer_append(&call->report, bytes, size))
-    return E_OUTOFMEMORY;
-  return S_OK;
+  return call->sink.ops->report ? tell(call, bytes, size) : join(call, bytes, size);
 }
 
 HRESULT rsca_call_report(rsca_call *call, const void *bytes, size_t size) {
@@ -156,7 +177,7 @@ HRESULT rsca_call_report(rsca_call *call, const void *bytes, size_t size) {
     return E_INVALIDARG;
   if (!call->sink.ops->report)
     return rsci_call_respond(call, bytes, size);
-  if (!rsci_runner_is_stepped_here(call->action->engine->runner))
+  if (!rsci_runner_is_stepped_here(atomic_load(&call->engine)->runner))
     return respond_later(call, bytes, size);
   /* In a step it is delivered at once, after those that came before it. */
   return deliver_late(call) ? rsci_call_respond(call, bytes, size) : RSCA_E_BUSY;
@@ -172,7 +193,7 @@ static void room_run(rsci_task *task) {
   rsca_call *call = call_of_room(task);
   call->awaits_room = false;
   if (deliver_late(call) && atomic_load(&call->phase) == RSCI_CALL_RUNNING)
-    call->action->engine->ops->room(call->action->engine, call);
+    task->engine->ops->room(task->engine, call);
   rsci_call_let_go(call);
 }
 
@@ -186,7 +207,7 @@ bool rsci_call_await_room(rsca_call *call) {
   if (call->awaits_room)
     return true;
   (void)rsci_refs_add(&call->refs);
-  if (rsci_stream_await_room(call->sink.ops->stream(call), call->action->engine, &call->room_task)) {
+  if (rsci_stream_await_room(call->sink.ops->stream(call), atomic_load(&call->engine), &call->room_task)) {
     call->awaits_room = true;
     return true;
   }

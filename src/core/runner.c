@@ -12,6 +12,7 @@ rsci_runner *rsci_runner_create(void) {
   atomic_init(&runner->inbox, NULL);
   atomic_init(&runner->stepping, false);
   atomic_init(&runner->pins, 0);
+  atomic_init(&runner->kicked, false);
   rsci_notifier_init(&runner->notifier);
   atomic_store_explicit(&runner->thread, rsci_thread_self(), memory_order_relaxed);
   return runner;
@@ -141,6 +142,14 @@ void rsci_runner_leave(rsci_runner *runner) {
   rsci_runner_release(runner);
 }
 
+/* False: there is nothing. */
+static bool take_fed(rsci_runner *runner) {
+  rsci_task *task = runner->feed ? runner->feed(runner->feeder) : NULL;
+  if (task)
+    queue_put(&runner->batch, task);
+  return task != NULL;
+}
+
 bool rsci_runner_step(rsci_runner *runner, size_t budget, size_t *ran) {
   *ran = 0;
   if (!rsci_runner_enter(runner))
@@ -151,7 +160,7 @@ bool rsci_runner_step(rsci_runner *runner, size_t budget, size_t *ran) {
   queue_append(&runner->batch, &runner->ready);
   runner->budget = budget ? budget : SIZE_MAX;
   runner->ran = 0;
-  while (runner->batch.head && runner->budget > 0) {
+  while (runner->budget > 0 && (runner->batch.head || take_fed(runner))) {
     rsci_engine *engine = runner->batch.head->engine;
     rsci_engine_hold(engine);
     engine->ops->turn(engine, runner);
@@ -174,7 +183,7 @@ void rsci_runner_abandon_step(rsci_runner *runner) {
 }
 
 rsci_task *rsci_runner_next(rsci_runner *runner, const rsci_engine *engine) {
-  if (!runner->batch.head || runner->batch.head->engine != engine || runner->budget == 0)
+  if (runner->budget == 0 || !(runner->batch.head || take_fed(runner)) || runner->batch.head->engine != engine)
     return NULL;
   runner->budget--;
   runner->ran++;
@@ -199,8 +208,12 @@ bool rsci_runner_may_step(rsci_runner *runner) {
   return rsci_thread_is_self(atomic_load(&runner->thread));
 }
 
-void rsci_runner_pin(rsci_runner *runner) {
+void rsci_runner_move_here(rsci_runner *runner) {
   atomic_store_explicit(&runner->thread, rsci_thread_self(), memory_order_relaxed);
+}
+
+void rsci_runner_pin(rsci_runner *runner) {
+  rsci_runner_move_here(runner);
   (void)atomic_fetch_add(&runner->pins, 1);
 }
 
@@ -229,11 +242,16 @@ bool rsci_runner_wait(rsci_runner *runner, uint64_t timeout_ns) {
   uint64_t due_ns = rsci_runner_timeout_ns(runner);
   if (due_ns < timeout_ns)
     timeout_ns = due_ns;
-  if (timeout_ns == 0) {
+  if (atomic_exchange(&runner->kicked, false) || timeout_ns == 0) {
     rsci_notifier_abandon(&runner->notifier);
     return true;
   }
   return rsci_notifier_wait(&runner->notifier, timeout_ns);
+}
+
+void rsci_runner_kick(rsci_runner *runner) {
+  atomic_store(&runner->kicked, true);
+  rsci_notifier_raise(&runner->notifier);
 }
 
 int rsci_runner_fd(rsci_runner *runner) {

@@ -51,6 +51,12 @@ struct rsci_runner {
   atomic_bool stepping;
   rsci_notifier notifier;
 
+  atomic_bool kicked; /* the next wait is none */
+
+  /* Where the tasks of a step come from when it has no others: those of a pool. NULL: from nowhere. */
+  rsci_task *(*feed)(void *feeder);
+  void *feeder;
+
   /* Only the thread that steps touches what follows. */
   rsci_queue ready; /* for the next step */
   rsci_queue batch; /* of this step */
@@ -105,6 +111,8 @@ bool rsci_runner_may_step(rsci_runner *runner);
 
 /* Says that a Lua state of this thread lives here, or that it does no more. */
 void rsci_runner_pin(rsci_runner *runner);
+/* From here on it is this thread that steps. */
+void rsci_runner_move_here(rsci_runner *runner);
 void rsci_runner_unpin(rsci_runner *runner);
 bool rsci_runner_is_pinned(rsci_runner *runner);
 
@@ -114,6 +122,9 @@ uint64_t rsci_runner_timeout_ns(rsci_runner *runner);
 /* Blocks until there is something to do, a signal handler ran, or `timeout_ns` passed. Thread that steps, outside a
  * step. False: a signal interrupted it, or there is no descriptor to wait on. */
 bool rsci_runner_wait(rsci_runner *runner, uint64_t timeout_ns);
+
+/* Ends a wait, the one that is on or the next one. Any thread. */
+void rsci_runner_kick(rsci_runner *runner);
 
 /* The descriptor for a host to watch, or -1. */
 int rsci_runner_fd(rsci_runner *runner);

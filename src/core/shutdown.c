@@ -42,7 +42,7 @@ static void cut(rsca_manager *manager) {
   bool marked;
   rsca_call *call;
   while ((call = next_to_cut(manager, &place, &marked)) != NULL) {
-    if (call->action->engine->runner == manager->runner)
+    if (atomic_load(&call->engine)->runner == manager->runner)
       rsci_call_cancel_here(call);
     else if (marked)
       rsci_call_post_cancel(call);
@@ -146,6 +146,8 @@ static void post_shutdown(rsca_manager *manager) {
 /* For a manager without an owner, where no Lua state lives that will step: what was posted is run now or never. Inside
  * a step this does nothing, and rsca_manager_step does it after the step. */
 void rsci_manager_step_orphan(rsca_manager *manager) {
+  if (manager->pool)
+    return;
   rsci_runner *runner = manager->runner;
   size_t ran = 1;
   /* The inbox too: what is posted while a last, empty step is on its way out finds nobody else to run it. */
@@ -206,10 +208,81 @@ static void drain_here(rsca_manager *manager) {
   }
 }
 
+/* ---- Pools: the service does it ---- */
+
+void rsci_manager_cut_pool(rsca_manager *manager) {
+  refuse_calls(manager, true);
+  size_t place = 0;
+  bool marked;
+  rsca_call *call;
+  while ((call = next_to_cut(manager, &place, &marked)) != NULL) {
+    rsci_manager_expect_end(manager, call, rsci_now_ns());
+    if (marked)
+      rsci_call_post_cancel(call);
+    else
+      rsci_call_let_go(call); /* its cancel is on the way */
+  }
+  rsci_health_tell(manager);
+}
+
+void rsci_manager_end_calls_on(rsca_manager *manager, const rsci_runner *runner) {
+  static const char text[] = "its worker does not answer any more: another call holds it up";
+  rsci_calls *calls = &manager->calls;
+  for (size_t place = 0;; place++) {
+    rsca_call *found = NULL;
+    rsci_lock_take(&manager->lock);
+    while (!found && calls->table && place <= calls->mask) {
+      rsca_call *call = calls->table[place];
+      if (call && atomic_load(&call->phase) == RSCI_CALL_RUNNING && atomic_load(&call->engine)->runner == runner)
+        found = call;
+      else
+        place++;
+    }
+    if (found)
+      (void)rsci_refs_add(&found->refs);
+    rsci_lock_leave(&manager->lock);
+    if (!found)
+      return;
+    rsci_call_end(found, RPC_E_DISCONNECTED, text);
+    rsci_call_let_go(found);
+  }
+}
+
+HRESULT rsci_manager_begin_shutdown(rsca_manager *manager, bool immediate) {
+  rsci_lock_take(&manager->lock);
+  atomic_store(&manager->calls.watched, true);
+  bool runs = manager->service.phase != RSCI_SERVICE_NONE;
+  rsci_lock_leave(&manager->lock);
+  refuse_calls(manager, immediate);
+  if (!immediate)
+    end_registrations(manager);
+  if (runs)
+    rsci_service_kick(&manager->service);
+  else
+    rsci_pool_discard(manager->pool);
+  return runs && !rsci_pool_is_done(manager->pool) ? S_FALSE : S_OK;
+}
+
+static HRESULT shut_pool_down(rsca_manager *manager, bool immediate) {
+  if (rsci_manager_begin_shutdown(manager, immediate) == S_FALSE) {
+    if (rsci_pool_is_here(manager->pool)) {
+      rsci_service_leave_alone(&manager->service);
+      return S_FALSE;
+    }
+    rsci_service_join(&manager->service);
+  }
+  return is_awaited(manager) ? S_FALSE : S_OK;
+}
+
 HRESULT rsca_manager_shutdown(rsca_manager *manager, bool immediate) {
   if (!manager)
     return E_INVALIDARG;
   rsci_manager_keep(manager);
+  if (manager->pool) {
+    HRESULT pool_status = shut_pool_down(manager, immediate);
+    rsci_calls_unkeep(&manager->calls);
+    return pool_status;
+  }
   refuse_calls(manager, immediate);
   if (!immediate)
     end_registrations(manager);

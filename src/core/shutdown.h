@@ -10,6 +10,12 @@
 
 #include "manager.h"
 
+/* Says to a pool that it shall end, and leaves that to its threads. S_OK: it has none, or none any more. */
+HRESULT rsci_manager_begin_shutdown(rsca_manager *manager, bool immediate);
+
+/* Ends all that is in flight. On the service's thread. */
+void rsci_manager_cut_pool(rsca_manager *manager);
+
 /* The last reference is gone: ends what is in flight, here or in the following steps. The caller keeps the manager. */
 void rsci_manager_cut_orphan(rsca_manager *manager);
 

@@ -30,7 +30,30 @@ static inline void rsci_lock_leave(rsci_lock *lock) {
   (void)pthread_mutex_unlock(lock);
 }
 
+typedef pthread_cond_t rsci_condition;
+
+static inline bool rsci_condition_init(rsci_condition *condition) {
+  return pthread_cond_init(condition, NULL) == 0;
+}
+
+static inline void rsci_condition_fini(rsci_condition *condition) {
+  (void)pthread_cond_destroy(condition);
+}
+
+/* With the lock taken. May return early. */
+static inline void rsci_condition_wait(rsci_condition *condition, rsci_lock *lock) {
+  (void)pthread_cond_wait(condition, lock);
+}
+
+static inline void rsci_condition_tell_all(rsci_condition *condition) {
+  (void)pthread_cond_broadcast(condition);
+}
+
 typedef pthread_t rsci_thread;
+
+/* Starts a thread called `name` (15 characters) that gets no signals of the host's: only synchronous faults and
+ * `let_through` (0: none). False: none could be had. */
+bool rsci_thread_start(rsci_thread *thread, const char *name, int let_through, void *(*main)(void *), void *user);
 
 static inline rsci_thread rsci_thread_self(void) {
   return pthread_self();

@@ -59,8 +59,8 @@ static void sink_ended(rsca_call *call) {
   rscl_state *state = call->sink.object;
   (void)rsci_call_keep_bytes(call);
   call->delivery.ops = &delivery_ops;
-  bool posted = rscl_is_local(state, call) ? rsci_engine_post_here(&state->engine, &call->delivery)
-                                           : rsci_engine_post(&state->engine, &call->delivery);
+  bool posted = rscl_is_here(state) ? rsci_engine_post_here(&state->engine, &call->delivery)
+                                    : rsci_engine_post(&state->engine, &call->delivery);
   if (!posted)
     delivery_drop(&call->delivery);
 }

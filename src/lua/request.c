@@ -56,9 +56,9 @@ static void complete(rsca_call *call) {
   request->status = call->status;
   request->bytes = call->bytes;
   request->size = call->size;
-  if (rsci_call_bytes_are_kept(call)) {
-    request->buffer = call->report;
-    call->report = (rsci_buffer){0};
+  if (call->size > 0 && call->bytes == call->result.data) {
+    request->buffer = call->result;
+    call->result = (rsci_buffer){0};
   }
   rsci_call_leave(call);
   wake_waiters(request);
@@ -97,7 +97,7 @@ static void sink_ended(rsca_call *call) {
   rscl_request *request = call->sink.object;
   rscl_state *state = request->state;
   (void)rsci_call_keep_bytes(call);
-  if (rscl_is_local(state, call) && !state->engine.closed) {
+  if (rscl_is_here(state) && !state->engine.closed) {
     complete(call);
     return;
   }

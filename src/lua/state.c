@@ -164,8 +164,12 @@ static void state_destroy(rsci_engine *engine) {
   free(state);
 }
 
-static const rsci_engine_ops state_ops = {state_turn,       rscl_action_start,  rscl_action_cancel,
-                                          rscl_action_room, rscl_action_forget, state_destroy};
+static const rsci_engine_ops state_ops = {.turn = state_turn,
+                                          .start = rscl_action_start,
+                                          .cancel = rscl_action_cancel,
+                                          .room = rscl_action_room,
+                                          .forget = rscl_action_forget,
+                                          .destroy = state_destroy};
 
 static void close_fibers(rscl_state *state, void *data) {
   (void)data;

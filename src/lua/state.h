@@ -121,9 +121,9 @@ static inline void rscl_guard_clear(rscl_state *state) {
   state->guard = (rscl_guard){NULL, NULL};
 }
 
-/* Whether a call's ending runs on this state's own thread. */
-static inline bool rscl_is_local(const rscl_state *state, const rsca_call *call) {
-  return call->action->engine->runner == state->engine.runner;
+/* Whether this is the state's own thread, in a step. */
+static inline bool rscl_is_here(const rscl_state *state) {
+  return rsci_runner_is_stepped_here(state->engine.runner);
 }
 
 /* ---- Slots ---- */

@@ -1,0 +1,511 @@
+#include "pool.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "manager.h"
+#include "service.h"
+#include "shutdown.h"
+#include "stop_signal.h"
+
+enum { STEP_BUDGET = 64 }; /* calls a worker runs before it looks at what waits in its own context */
+
+typedef struct worker worker;
+
+struct worker {
+  worker *next_idle;
+  rsci_pool *pool;
+  rsci_thread thread;
+  rsci_runner *runner;  /* held */
+  rsci_engine *native;  /* held */
+  rsci_engine *script;  /* held; NULL: not open */
+  atomic_bool retiring; /* takes no more calls */
+  /* The pool's lock: */
+  bool idle, started, exited, set_aside, detached;
+};
+
+/* An engine that passes calls on. */
+typedef struct front {
+  rsci_engine engine;
+  rsci_pool *pool;
+} front;
+
+struct rsci_pool {
+  rsca_manager *manager;
+  size_t wanted;
+  front *native_front, *script_front; /* held */
+  const rsci_script_ops *script;      /* NULL: none */
+  void *script_user;
+
+  atomic_size_t queued;
+  rsci_lock lock; /* Protects what follows; a runner may be kicked inside it */
+  rsca_call *head, *tail;
+  worker *idle;
+  worker **workers; /* all there ever were */
+  size_t count, capacity;
+  bool started;
+
+  /* The service's thread. */
+  bool cut, ending;
+  atomic_bool done;
+  uint64_t drain_ns, kill_ns, retry_ns;
+};
+
+static _Thread_local const rsci_pool *pool_of_this_thread;
+
+/* ---- The queue ---- */
+
+static void put(rsci_pool *pool, rsca_call *call) {
+  call->pool_next = NULL;
+  call->pool_previous = pool->tail;
+  if (pool->tail)
+    pool->tail->pool_next = call;
+  else
+    pool->head = call;
+  pool->tail = call;
+  call->pooled = true;
+  (void)atomic_fetch_add(&pool->queued, 1);
+}
+
+static void take(rsci_pool *pool, rsca_call *call) {
+  if (call->pool_previous)
+    call->pool_previous->pool_next = call->pool_next;
+  else
+    pool->head = call->pool_next;
+  if (call->pool_next)
+    call->pool_next->pool_previous = call->pool_previous;
+  else
+    pool->tail = call->pool_previous;
+  call->pooled = false;
+  (void)atomic_fetch_sub(&pool->queued, 1);
+}
+
+static bool front_submit(rsci_engine *engine, rsca_call *call) {
+  rsci_pool *pool = ((front *)engine)->pool;
+  rsci_lock_take(&pool->lock);
+  put(pool, call);
+  worker *free_one = pool->idle;
+  if (free_one) {
+    pool->idle = free_one->next_idle;
+    free_one->idle = false;
+    rsci_runner_kick(free_one->runner);
+  }
+  rsci_lock_leave(&pool->lock);
+  return true;
+}
+
+static bool front_withdraw(rsci_engine *engine, rsca_call *call) {
+  rsci_pool *pool = ((front *)engine)->pool;
+  rsci_lock_take(&pool->lock);
+  bool there = call->pooled;
+  if (there)
+    take(pool, call);
+  rsci_lock_leave(&pool->lock);
+  return there;
+}
+
+/* The next call for a worker. */
+static rsci_task *feed(void *feeder) {
+  worker *w = feeder;
+  rsci_pool *pool = w->pool;
+  if (atomic_load(&w->retiring) || atomic_load_explicit(&pool->queued, memory_order_relaxed) == 0)
+    return NULL;
+  rsci_lock_take(&pool->lock);
+  rsca_call *call = pool->head;
+  if (call)
+    take(pool, call);
+  rsci_lock_leave(&pool->lock);
+  if (!call)
+    return NULL;
+  rsci_engine *engine = call->action->engine == &pool->native_front->engine ? w->native : w->script;
+  rsci_engine_hold(engine);
+  atomic_store(&call->engine, engine);
+  call->task.engine = engine;
+  return &call->task;
+}
+
+/* ---- Fronts ---- */
+
+static void front_turn(rsci_engine *engine, rsci_runner *runner) {
+  rsci_task *task;
+  while ((task = rsci_runner_next(runner, engine)) != NULL)
+    task->ops->run(task);
+}
+
+static void front_forget(rsci_engine *engine, rsci_action *action) {
+  (void)engine;
+  (void)action; /* the functions of a script go with its contexts */
+}
+
+static void front_destroy(rsci_engine *engine) {
+  rsci_engine_fini(engine);
+  free(engine);
+}
+
+static const rsci_engine_ops native_front_ops = {.turn = front_turn,
+                                                 .forget = rsci_native_forget,
+                                                 .destroy = front_destroy,
+                                                 .submit = front_submit,
+                                                 .withdraw = front_withdraw};
+static const rsci_engine_ops script_front_ops = {.turn = front_turn,
+                                                 .forget = front_forget,
+                                                 .destroy = front_destroy,
+                                                 .submit = front_submit,
+                                                 .withdraw = front_withdraw};
+
+static front *make_front(rsci_pool *pool, const rsci_engine_ops *ops) {
+  front *made = malloc(sizeof *made);
+  if (made && !rsci_engine_init(&made->engine, ops, pool->manager->runner)) {
+    free(made);
+    made = NULL;
+  }
+  if (made)
+    made->pool = pool;
+  return made;
+}
+
+rsci_engine *rsci_pool_native(rsci_pool *pool) {
+  return &pool->native_front->engine;
+}
+
+rsci_engine *rsci_pool_script(rsci_pool *pool) {
+  return &pool->script_front->engine;
+}
+
+/* ---- Life ---- */
+
+/* One that is not started yet. NULL: out of memory. */
+static worker *make_worker(rsci_pool *pool) {
+  worker *w = calloc(1, sizeof *w);
+  if (!w)
+    return NULL;
+  w->pool = pool;
+  w->runner = rsci_runner_create();
+  w->native = w->runner ? rsci_native_create(w->runner) : NULL;
+  if (!w->native) {
+    if (w->runner)
+      rsci_runner_release(w->runner);
+    free(w);
+    return NULL;
+  }
+  w->runner->feed = feed;
+  w->runner->feeder = w;
+  atomic_init(&w->retiring, false);
+  return w;
+}
+
+static void free_worker(worker *w) {
+  rsci_engine_close(w->native);
+  rsci_engine_release(w->native);
+  rsci_runner_release(w->runner);
+  free(w);
+}
+
+/* Room for all there will ever be: who waits for one that is stuck is bounded. */
+static size_t most_workers(const rsci_pool *pool) {
+  return pool->wanted + (pool->wanted > 4 ? pool->wanted : 4);
+}
+
+rsci_pool *rsci_pool_create(rsca_manager *manager, unsigned workers) {
+  rsci_pool *pool = calloc(1, sizeof *pool);
+  if (!pool)
+    return NULL;
+  if (!rsci_lock_init(&pool->lock)) {
+    free(pool);
+    return NULL;
+  }
+  pool->manager = manager;
+  pool->wanted = workers;
+  atomic_init(&pool->queued, 0);
+  atomic_init(&pool->done, false);
+  pool->capacity = most_workers(pool);
+  pool->workers = calloc(pool->capacity, sizeof *pool->workers);
+  pool->native_front = make_front(pool, &native_front_ops);
+  pool->script_front = make_front(pool, &script_front_ops);
+  bool made = pool->workers && pool->native_front && pool->script_front;
+  while (made && pool->count < pool->wanted) {
+    worker *w = make_worker(pool);
+    made = w != NULL;
+    if (w)
+      pool->workers[pool->count++] = w;
+  }
+  if (!made) {
+    rsci_pool_free(pool);
+    return NULL;
+  }
+  return pool;
+}
+
+/* All its threads have ended, or never were. */
+void rsci_pool_free(rsci_pool *pool) {
+  for (size_t i = 0; i < pool->count; i++)
+    free_worker(pool->workers[i]);
+  if (pool->script)
+    pool->script->free(pool->script_user);
+  if (pool->native_front)
+    rsci_engine_release(&pool->native_front->engine);
+  if (pool->script_front)
+    rsci_engine_release(&pool->script_front->engine);
+  free(pool->workers);
+  rsci_lock_fini(&pool->lock);
+  free(pool);
+}
+
+bool rsci_pool_load(rsci_pool *pool, const rsci_script_ops *ops, void *user) {
+  worker *first = pool->workers[0];
+  first->script = ops->open(user, first->runner);
+  if (!first->script)
+    return false;
+  pool->script = ops;
+  pool->script_user = user;
+  return true;
+}
+
+static void close_script(worker *w) {
+  rsci_lock_take(&w->pool->lock);
+  rsci_engine *script = w->script;
+  w->script = NULL;
+  rsci_lock_leave(&w->pool->lock);
+  if (!script)
+    return;
+  w->pool->script->close(w->pool->script_user, script);
+  rsci_engine_release(script);
+}
+
+void rsci_pool_discard(rsci_pool *pool) {
+  rsci_runner_move_here(pool->workers[0]->runner);
+  close_script(pool->workers[0]);
+}
+
+/* ---- Workers ---- */
+
+static void leave_idle(worker *w) {
+  rsci_pool *pool = w->pool;
+  rsci_lock_take(&pool->lock);
+  if (w->idle) {
+    worker **place = &pool->idle;
+    while (*place != w)
+      place = &(*place)->next_idle;
+    *place = w->next_idle;
+    w->idle = false;
+  }
+  rsci_lock_leave(&pool->lock);
+}
+
+/* False: there is a call after all. */
+static bool go_idle(worker *w) {
+  rsci_pool *pool = w->pool;
+  rsci_lock_take(&pool->lock);
+  bool idle = !pool->head || atomic_load(&w->retiring);
+  if (idle) {
+    w->next_idle = pool->idle;
+    pool->idle = w;
+    w->idle = true;
+  }
+  rsci_lock_leave(&pool->lock);
+  return idle;
+}
+
+static void serve(worker *w) {
+  while (!atomic_load(&w->retiring)) {
+    size_t ran;
+    (void)rsci_runner_step(w->runner, STEP_BUDGET, &ran);
+    if (ran > 0 || !go_idle(w))
+      continue;
+    if (!atomic_load(&w->retiring))
+      (void)rsci_runner_wait(w->runner, UINT64_MAX);
+    leave_idle(w);
+  }
+}
+
+static void *worker_main(void *user) {
+  worker *w = user;
+  rsci_pool *pool = w->pool;
+  rsca_manager *manager = pool->manager;
+  pool_of_this_thread = pool;
+  rsci_runner_move_here(w->runner);
+  if (pool->script && !w->script)
+    w->script = pool->script->open(pool->script_user, w->runner);
+  if (w->script || !pool->script)
+    serve(w);
+  close_script(w);
+  rsci_engine_close(w->native);
+  rsci_lock_take(&pool->lock);
+  w->exited = true;
+  rsci_lock_leave(&pool->lock);
+  rsci_service_kick(&manager->service);
+  rsci_calls_unkeep(&manager->calls);
+  return NULL;
+}
+
+/* Lock held. */
+static bool start_worker(worker *w, size_t number) {
+  char name[16];
+  (void)snprintf(name, sizeof name, "rsca-worker-%zu", number % 1000);
+  /* Before it runs: it gives this back when it ends. */
+  rsci_manager_keep(w->pool->manager);
+  w->started = rsci_thread_start(&w->thread, name, rsci_stop_signal(), worker_main, w);
+  if (!w->started)
+    rsci_calls_unkeep(&w->pool->manager->calls);
+  return w->started;
+}
+
+bool rsci_pool_start(rsci_pool *pool) {
+  bool started = false;
+  rsci_lock_take(&pool->lock);
+  for (size_t i = 0; i < pool->count && !pool->started; i++)
+    started = start_worker(pool->workers[i], i + 1) || started;
+  pool->started = pool->started || started;
+  started = pool->started;
+  rsci_lock_leave(&pool->lock);
+  return started;
+}
+
+/* ---- The service's side ---- */
+
+static bool serves(const worker *w) {
+  return w->started && !w->exited && !w->set_aside;
+}
+
+void rsci_pool_count(rsci_pool *pool, size_t *workers, size_t *stuck) {
+  *workers = *stuck = 0;
+  rsci_lock_take(&pool->lock);
+  for (size_t i = 0; i < pool->count; i++) {
+    *workers += serves(pool->workers[i]) || !pool->started;
+    *stuck += pool->workers[i]->set_aside && !pool->workers[i]->exited;
+  }
+  rsci_lock_leave(&pool->lock);
+}
+
+/* Joins those that have come back, and forgets them. Lock held. */
+static void bury(rsci_pool *pool) {
+  size_t kept = 0;
+  for (size_t i = 0; i < pool->count; i++) {
+    worker *w = pool->workers[i];
+    if (!w->exited || w->detached) {
+      pool->workers[kept++] = w;
+      continue;
+    }
+    (void)pthread_join(w->thread, NULL);
+    free_worker(w);
+  }
+  pool->count = kept;
+}
+
+/* Puts new ones in the place of those that are gone, as far as there is room. */
+static uint64_t replace(rsci_pool *pool) {
+  uint64_t now_ns = rsci_now_ns(), next_ns = UINT64_MAX;
+  rsci_lock_take(&pool->lock);
+  bury(pool);
+  size_t serving = 0;
+  for (size_t i = 0; i < pool->count; i++)
+    serving += serves(pool->workers[i]);
+  while (pool->started && serving < pool->wanted && pool->count < pool->capacity) {
+    /* One that can't be made, or ends at once, is not tried over and over. */
+    if (now_ns < pool->retry_ns) {
+      next_ns = pool->retry_ns;
+      break;
+    }
+    pool->retry_ns = now_ns + RSCI_NS_PER_SECOND / 10;
+    worker *w = make_worker(pool);
+    if (!w)
+      continue;
+    pool->workers[pool->count++] = w;
+    if (start_worker(w, pool->count))
+      serving++;
+    else
+      free_worker(pool->workers[--pool->count]);
+  }
+  rsci_lock_leave(&pool->lock);
+  return next_ns;
+}
+
+void rsci_pool_set_aside(rsci_pool *pool, rsci_runner *runner) {
+  worker *found = NULL;
+  rsci_lock_take(&pool->lock);
+  for (size_t i = 0; i < pool->count; i++)
+    if (pool->workers[i]->runner == runner)
+      found = pool->workers[i];
+  if (found) {
+    found->set_aside = true;
+    atomic_store(&found->retiring, true);
+  }
+  rsci_lock_leave(&pool->lock);
+  if (found)
+    rsci_manager_end_calls_on(pool->manager, runner);
+}
+
+/* Tells all workers to end; how many have not. */
+static size_t end_workers(rsci_pool *pool) {
+  size_t left = 0;
+  rsci_lock_take(&pool->lock);
+  for (size_t i = 0; i < pool->count; i++) {
+    worker *w = pool->workers[i];
+    left += w->started && !w->exited;
+    atomic_store(&w->retiring, true);
+    rsci_runner_kick(w->runner);
+  }
+  rsci_lock_leave(&pool->lock);
+  return left;
+}
+
+/* Leaves those that don't come back to themselves: they keep what they need. */
+static void give_up_workers(rsci_pool *pool) {
+  rsci_lock_take(&pool->lock);
+  for (size_t i = 0; i < pool->count; i++) {
+    worker *w = pool->workers[i];
+    if (!w->exited && !w->detached) {
+      w->detached = w->set_aside = true;
+      (void)pthread_detach(w->thread);
+    }
+  }
+  bury(pool);
+  rsci_lock_leave(&pool->lock);
+}
+
+static uint64_t end(rsci_pool *pool) {
+  uint64_t now_ns = rsci_now_ns();
+  if (!pool->ending) {
+    pool->ending = true;
+    pool->kill_ns = now_ns + pool->manager->config.kill_ms * RSCI_NS_PER_MS;
+  }
+  size_t left = end_workers(pool);
+  if (left > 0 && now_ns < pool->kill_ns)
+    return pool->kill_ns;
+  give_up_workers(pool);
+  atomic_store(&pool->done, true);
+  return 0;
+}
+
+uint64_t rsci_pool_attend(rsci_pool *pool) {
+  rsca_manager *manager = pool->manager;
+  switch (rsci_manager_state(manager)) {
+  case RSCI_OPEN:
+    return replace(pool);
+  case RSCI_DRAINING:
+    if (pool->drain_ns == 0)
+      pool->drain_ns = rsci_now_ns() + manager->config.drain_ms * RSCI_NS_PER_MS;
+    if (rsci_manager_unended(manager) > 0 && rsci_now_ns() < pool->drain_ns) {
+      uint64_t replace_ns = replace(pool);
+      return replace_ns < pool->drain_ns ? replace_ns : pool->drain_ns;
+    }
+    break;
+  default:
+    break;
+  }
+  if (!pool->cut) {
+    pool->cut = true;
+    rsci_manager_cut_pool(manager);
+    return 0;
+  }
+  return rsci_manager_unended(manager) > 0 ? UINT64_MAX : end(pool);
+}
+
+bool rsci_pool_is_done(rsci_pool *pool) {
+  return atomic_load(&pool->done);
+}
+
+bool rsci_pool_is_here(rsci_pool *pool) {
+  return pool_of_this_thread == pool || rsci_service_is_here(&pool->manager->service);
+}

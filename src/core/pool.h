@@ -1,0 +1,70 @@
+/*
+ * A pool: the worker threads of a manager. Each has a runner of its own, and a context that runs the script's actions;
+ * a call that has not started goes to whoever is free, and one that waits stays where it is.
+ *
+ * Provides: rsci_pool
+ * Uses:     manager, service, native
+ * Threads:  as each says
+ */
+#ifndef RSCI_POOL_H
+#define RSCI_POOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <rsca/manager.h>
+
+#include "call.h"
+#include "engine.h"
+#include "runner.h"
+
+typedef struct rsci_pool rsci_pool;
+
+/* What runs the actions of a script in a worker. */
+typedef struct rsci_script_ops {
+  /* Makes a worker's context on its runner, with all the actions of the script. Returned (+1); NULL: it can't be had.
+   * On the worker's thread; the first time on that of rsci_pool_load. */
+  rsci_engine *(*open)(void *user, rsci_runner *runner);
+  /* Ends it: everything in it goes. On the worker's thread, or where that never ran, on any. */
+  void (*close)(void *user, rsci_engine *engine);
+  /* No context is left, and none will be made. Any thread. */
+  void (*free)(void *user);
+} rsci_script_ops;
+
+/* The manager's lock and runner are there already. NULL: out of memory. */
+rsci_pool *rsci_pool_create(rsca_manager *manager, unsigned workers);
+void rsci_pool_free(rsci_pool *pool);
+
+/* Where native actions, and those of the script, are registered: engines that pass calls on to the workers. Borrowed.
+ */
+rsci_engine *rsci_pool_native(rsci_pool *pool);
+rsci_engine *rsci_pool_script(rsci_pool *pool);
+
+/* Makes the first context, and takes over `user`. Before the first call. False: open gave none; `user` is the caller's.
+ */
+bool rsci_pool_load(rsci_pool *pool, const rsci_script_ops *ops, void *user);
+
+/* Makes sure that the threads run. False: none could be had. No lock held. */
+bool rsci_pool_start(rsci_pool *pool);
+
+/* On the service's thread: replaces workers and shuts down. Returns when it wants to be called again. */
+uint64_t rsci_pool_attend(rsci_pool *pool);
+
+/* After a shutdown: no thread of it is left, but for what is stuck. */
+bool rsci_pool_is_done(rsci_pool *pool);
+
+/* A worker does not answer any more: it gets no more calls, its other calls end, and another takes its place. On the
+ * service's thread. */
+void rsci_pool_set_aside(rsci_pool *pool, rsci_runner *runner);
+
+/* Whether this is one of its workers, or its service. */
+bool rsci_pool_is_here(rsci_pool *pool);
+
+/* Shuts down a pool whose threads were never started. */
+void rsci_pool_discard(rsci_pool *pool);
+
+/* How many workers take calls, and how many were set aside and have not come back. */
+void rsci_pool_count(rsci_pool *pool, size_t *workers, size_t *stuck);
+
+#endif
