@@ -43,6 +43,39 @@ typedef struct lua_State lua_State;
  */
 RSCA_API HRESULT rsca_lua_open(lua_State *L, rsca_manager *manager);
 
+/* What the workers of a pool run. One of path and text. */
+typedef struct rsca_lua_script {
+  const char *path; /* a file; Copied is what it says now */
+  const char *text; /* Lua text; Copied */
+  size_t size;      /* bytes of text; 0: up to its NUL */
+  const char *name; /* for messages; may be NULL: the path, or "script". Copied */
+  /* Called in each new state, on the worker's thread (the first time on that of rsca_lua_load_script), after the
+   * standard libraries and rsca, before the script: for modules of the host's. It may raise; what it leaves on the
+   * stack is dropped. May be NULL. */
+  int (*open_state)(lua_State *L, void *user);
+  void *user;                    /* Held: passed to open_state */
+  void (*free_user)(void *user); /* when no state can be made any more; on any thread. May be NULL */
+} rsca_lua_script;
+
+/*
+ * Gives a pool, a manager with workers, its script, before the first call. The first worker's state is made here, on
+ * this thread, and runs it: what it registers (rsca.register) are the manager's actions from here on. Each other worker
+ * runs the same text when it starts, and may register the same names only. Its states have the standard libraries;
+ * `print` goes to rsca.log, debug.sethook is not there.
+ *
+ *   message  the size bytes there get what went wrong, with a traceback, NUL-terminated; "" on success. May be NULL
+ *            where size is 0
+ *
+ * S_OK; E_INVALIDARG (no pool, neither or both of path and text); RSCA_E_NOT_FOUND: the file can't be read; E_FAIL: the
+ * script does not compile, or raised; E_OUTOFMEMORY. On a failure the manager has no script, and `user` stays the
+ * caller's.
+ */
+RSCA_API HRESULT rsca_lua_load_script(rsca_manager *manager, const rsca_lua_script *script, char *message, size_t size);
+
+/* Makes what rsca runs on this thread, an action, a handler or a spawned function, raise: as a time limit would.
+ * Harmless where nothing runs. Async-signal-safe: for a handler of SIGINT. */
+RSCA_API void rsca_lua_interrupt(void);
+
 /* The manager of this state. `*out`: Returned (+1), NULL on failure. S_OK; RSCA_E_NOT_FOUND: rsca is not open there;
  * E_INVALIDARG. */
 RSCA_API HRESULT rsca_lua_own_manager(lua_State *L, rsca_manager **out);
@@ -55,7 +88,8 @@ RSCA_API HRESULT rsca_lua_own_manager(lua_State *L, rsca_manager **out);
 RSCA_API HRESULT rsca_lua_push_manager(lua_State *L, rsca_manager *manager);
 
 /* The manager of the Lua object at `index`. `*out`: Returned (+1), NULL on failure. While the caller holds it, the
- * state keeps the object and all its Lua actions alive, unless the script closes or releases it. S_OK; E_INVALIDARG: it is not a manager, or closed. */
+ * state keeps the object and all its Lua actions alive, unless the script closes or releases it. S_OK; E_INVALIDARG: it
+ * is not a manager, or closed. */
 RSCA_API HRESULT rsca_lua_to_manager(lua_State *L, int index, rsca_manager **out);
 
 /*

@@ -41,13 +41,13 @@ typedef struct rsca_manager rsca_manager;
 
 /* All zero is a good configuration; a zero in a field means the value in brackets. */
 typedef struct rsca_config {
-  uint32_t queue_limit;  /* calls accepted and not yet ended [4096] */
-  size_t queue_bytes;    /* bytes of their arguments [64 MiB] */
-  uint32_t drain_ms;     /* how long a Shutdown(FALSE) lets calls end before it cuts them [5000] */
-  uint32_t stream_limit; /* responses of one registration that wait for a consumer that lags [256] */
-  size_t stream_bytes;   /* bytes of these [1 MiB] */
-  size_t response_limit; /* bytes of one response; of a run, with all that was reported [64 MiB] */
-  uint32_t workers;      /* threads that run the actions, at most 1024 [none: whoever steps the manager] */
+  uint32_t queue_limit;   /* calls accepted and not yet ended [4096] */
+  size_t queue_bytes;     /* bytes of their arguments [64 MiB] */
+  uint32_t drain_ms;      /* how long a Shutdown(FALSE) lets calls end before it cuts them [5000] */
+  uint32_t stream_limit;  /* responses of one registration that wait for a consumer that lags [256] */
+  size_t stream_bytes;    /* bytes of these [1 MiB] */
+  size_t response_limit;  /* bytes of one response; of a run, with all that was reported [64 MiB] */
+  uint32_t workers;       /* threads that run the actions, at most 1024 [none: whoever steps the manager] */
   uint32_t time_limit_ms; /* of a run, from its acceptance to its end; of a registration, for each stretch that its
                              action runs without waiting; RSCA_NO_LIMIT: none [with workers 30000, otherwise none] */
   uint32_t clean_up_ms;   /* how long the clean-up of an action that was stopped may take [200] */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,8 @@ typedef struct call {
   uint64_t id;
   bool ended;
   bool unheard; /* stdout takes no more */
-  int reason;   /* why it was ended before its time */
+  pthread_t thread; /* that steps */
+  int reason;       /* why it was ended before its time */
   int exit_status;
 } call;
 
@@ -42,6 +44,11 @@ static int fail(const call *the_call, HRESULT status, const void *response, size
   return exit_status;
 }
 
+static int exit_status_of(const call *the_call) {
+  bool by_signal = the_call->reason != CLI_NO_REASON && the_call->reason < CLI_TIME_OVER;
+  return by_signal ? cli_exit_status(the_call->reason) : the_call->exit_status;
+}
+
 static void on_result(void *user, HRESULT status, const void *response, size_t size, bool final) {
   call *the_call = user;
   if (final) {
@@ -54,6 +61,11 @@ static void on_result(void *user, HRESULT status, const void *response, size_t s
     int error = the_call->answer(the_call->options, status, response, size, final);
     if (error)
       stop_listening(the_call, error);
+  }
+  /* Told on another thread, because this one is stuck in the action: it won't come back. */
+  if (final && !pthread_equal(pthread_self(), the_call->thread)) {
+    (void)fflush(NULL);
+    _exit(exit_status_of(the_call));
   }
 }
 
@@ -110,7 +122,7 @@ static void step_until_ended(call *the_call) {
 }
 
 int cli_call_action(const cli_options *options, cli_start_fn start, cli_answer_fn answer) {
-  call the_call = {.options = options, .answer = answer};
+  call the_call = {.options = options, .answer = answer, .thread = pthread_self()};
   if (!cli_guard_start(options)) {
     cli_complain("the system has no thread or no file descriptor left");
     return CLI_FAILED;
@@ -119,6 +131,5 @@ int cli_call_action(const cli_options *options, cli_start_fn start, cli_answer_f
     step_until_ended(&the_call);
   cli_host_close(&the_call.host);
   cli_guard_stop();
-  bool by_signal = the_call.reason != CLI_NO_REASON && the_call.reason < CLI_TIME_OVER;
-  return by_signal ? cli_exit_status(the_call.reason) : the_call.exit_status;
+  return exit_status_of(&the_call);
 }

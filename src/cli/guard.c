@@ -100,8 +100,9 @@ static void end_call(void) {
   if (!guard.manager)
     return;
   /* A registration that is not wanted any more has not failed; one that has run out of time has. */
-  if (guard.reason == CLI_TIME_OVER || FAILED(rsca_manager_unsubscribe(guard.manager, guard.id)))
-    (void)rsca_manager_cancel(guard.manager, guard.id, 0);
+  if (guard.reason != CLI_TIME_OVER)
+    (void)rsca_manager_unsubscribe(guard.manager, guard.id);
+  (void)rsca_manager_cancel(guard.manager, guard.id, 0);
 }
 
 static void begin(int reason) {

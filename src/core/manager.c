@@ -439,6 +439,13 @@ bool rsci_manager_is_open(rsca_manager *manager) {
   return open;
 }
 
+bool rsci_manager_is_healthy(rsca_manager *manager) {
+  size_t workers = 1, stuck;
+  if (manager->pool)
+    rsci_pool_count(manager->pool, &workers, &stuck);
+  return workers > 0 && rsci_manager_is_open(manager);
+}
+
 size_t rsci_manager_live(rsca_manager *manager) {
   rsci_lock_take(&manager->lock);
   size_t live = manager->calls.live;

@@ -115,6 +115,9 @@ size_t rsci_manager_live(rsca_manager *manager);
 /* Of these, the ones that keep a script's proxy alive: all but those whose sink hangs on it. */
 size_t rsci_manager_needing(rsca_manager *manager);
 
+/* Whether it takes calls, and somebody is there to run them. */
+bool rsci_manager_is_healthy(rsca_manager *manager);
+
 /* Whether it takes calls: it has not been shut down. */
 bool rsci_manager_is_open(rsca_manager *manager);
 

@@ -7,8 +7,10 @@
 #include "error.h"
 #include "fiber.h"
 #include "manager_proxy.h"
+#include "options.h"
 #include "subscription.h"
 #include "text_args.h"
+#include "worker.h"
 
 /* What an rsci_action of this engine has in `data`. The function itself hangs on its manager's proxy; the weak
  * functions table leads to it in one step. */
@@ -145,13 +147,25 @@ static rscl_fiber *create_fiber(lua_State *L, rscl_state *state, rsca_call *call
   return rscl_fiber_create(L, RSCL_TURN_SLOTS, state, RSCL_ACTION, call);
 }
 
+/* In a worker the actions of the script have numbers, and each state a function for them. */
+static rscl_worker_action find_action(const rscl_state *state, const rsci_action *action) {
+  const rscl_worker *worker = state->worker;
+  if (action->engine == &state->engine) {
+    const lua_action *data = action->data;
+    return (rscl_worker_action){data->slot, data->wants_context};
+  }
+  if (worker && action->slot < worker->action_count)
+    return worker->actions[action->slot];
+  return (rscl_worker_action){0};
+}
+
 void rscl_action_start(rsci_engine *engine, rsca_call *call) {
   rscl_state *state = (rscl_state *)engine;
-  lua_action *action = call->action->data;
+  const rscl_worker_action action = find_action(state, call->action);
   lua_State *L = state->turn;
   rscl_guard_set(state, undo_start, call);
   int nargs = 1;
-  if (lua_rawgeti(L, RSCL_TURN_FUNCTIONS, (lua_Integer)action->slot) != LUA_TFUNCTION) {
+  if (lua_rawgeti(L, RSCL_TURN_FUNCTIONS, (lua_Integer)action.slot) != LUA_TFUNCTION) {
     static const char text[] = "the manager of this action has been collected";
     rscl_guard_clear(state);
     rsci_call_finish(call, RPC_E_DISCONNECTED, text, sizeof text - 1);
@@ -159,7 +173,7 @@ void rscl_action_start(rsci_engine *engine, rsca_call *call) {
   }
   lua_pushlstring(L, call->args.data, call->args.size);
   context *ctx = NULL;
-  if (action->wants_context) {
+  if (action.wants_context) {
     ctx = lua_newuserdatauv(L, sizeof *ctx, 0);
     rscl_object_set_type(L, &rscl_context_type);
     nargs = 2;
@@ -174,7 +188,7 @@ void rscl_action_start(rsci_engine *engine, rsca_call *call) {
 
 void rscl_action_cancel(rsci_engine *engine, rsca_call *call) {
   (void)engine;
-  rscl_fiber_close(call->fiber, RSCA_E_CANCELLED, atomic_load(&call->cancelled));
+  rscl_fiber_close(call->fiber, rsci_call_stop_status(call), atomic_load(&call->cancelled));
 }
 
 void rscl_action_room(rsci_engine *engine, rsca_call *call) {
@@ -264,6 +278,7 @@ typedef struct registration {
   rscl_text name;
   const char *help;
   bool replace;
+  uint64_t limit_ns; /* 0: not given */
   int function;      /* index */
   const char *place; /* "FILE:LINE", on the stack */
   bool wants_context;
@@ -284,8 +299,10 @@ static void check_option(lua_State *L, int options, registration *reg) {
     if (!lua_isboolean(L, -1))
       luaL_argerror(L, options, "option 'replace' must be a boolean");
     reg->replace = lua_toboolean(L, -1);
+  } else if (strcmp(key, "time_limit") == 0) {
+    reg->limit_ns = rscl_check_limit_option(L, options, -1);
   } else {
-    luaL_argerror(L, options, lua_pushfstring(L, "unknown option '%s' (help, replace)", key));
+    luaL_argerror(L, options, lua_pushfstring(L, "unknown option '%s' (help, replace, time_limit)", key));
   }
 }
 
@@ -323,12 +340,12 @@ static bool same_source(const char *a, const char *b) {
 }
 
 /* Puts it in place of what may be there. Raises, without holding anything, where that came from somewhere else. */
-static HRESULT put_action(lua_State *L, rscl_state *state, rsca_manager *manager, rsci_action *action, bool replace) {
+static HRESULT put_action(lua_State *L, rsca_manager *manager, rsci_action *action, bool replace) {
   HRESULT status;
   do {
     rsci_action *expected = rsci_manager_find(manager, action->name, action->name_size);
     if (expected && !replace && !rsci_engine_is_closed(expected->engine) &&
-        !(expected->engine == &state->engine && same_source(expected->place, action->place))) {
+        !(expected->engine == action->engine && same_source(expected->place, action->place))) {
       char place[4096]; /* not Lua's memory: that may raise while the action is held */
       (void)snprintf(place, sizeof place, "%s", expected->place);
       rsci_manager_drop_action(manager, expected);
@@ -366,8 +383,65 @@ static unregistered *push_unregistered(lua_State *L) {
   return owner;
 }
 
+/* ---- In a worker ---- */
+
+/* Makes what its pool's manager knows of the action: the first time that the script is run. */
+static HRESULT publish(lua_State *L, rscl_state *state, const registration *reg, size_t number, unregistered *owner) {
+  rsca_manager *manager = state->own;
+  rsci_action *action = rsci_action_create(rsci_pool_script(manager->pool), reg->name.data, reg->help, reg->place);
+  if (!action)
+    return E_OUTOFMEMORY;
+  action->slot = number;
+  action->limit_ns = reg->limit_ns;
+  owner->action = action;
+  HRESULT status = put_action(L, manager, action, reg->replace);
+  if (SUCCEEDED(status))
+    owner->action = NULL;
+  return status;
+}
+
+/* A script of a pool registers an action. */
+static int register_in_worker(lua_State *L, rscl_state *state, int proxy, int first) {
+  rscl_worker *worker = state->worker;
+  registration reg = check_registration(L, first);
+  if (!worker->loading)
+    luaL_error(L, "the actions of a pool are registered while its script is loaded, not later");
+  lua_getiuservalue(L, RSCL_BOX, RSCL_UV_FUNCTIONS);
+  int functions = lua_gettop(L);
+  unregistered *owner = push_unregistered(L);
+  if (lua_getiuservalue(L, proxy, 1) != LUA_TTABLE) {
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, proxy, 1);
+  }
+  int held = lua_gettop(L);
+  size_t number;
+  bool known;
+  if (!rscl_worker_number(worker, reg.name.data, &number, &known)) {
+    if (known)
+      return rscl_fail(L, E_OUTOFMEMORY, NULL, reg.name.data);
+    luaL_error(L, "the script registers '%s' now, but did not when it was loaded first", reg.name.data);
+  }
+  rscl_slots_reserve(L, functions, &state->functions);
+  lua_pushvalue(L, reg.function);
+  lua_rawseti(L, held, (lua_Integer)state->functions.free);
+  lua_pushvalue(L, reg.function);
+  rscl_worker_action action = {rscl_slots_put(L, functions, &state->functions, NULL), reg.wants_context};
+  HRESULT status = rscl_worker_put(worker, number, action) ? S_OK : E_OUTOFMEMORY;
+  if (SUCCEEDED(status) && rscl_worker_is_first(worker))
+    status = publish(L, state, &reg, number, owner);
+  if (FAILED(status))
+    return rscl_fail(L, status, NULL, reg.name.data);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* ---- Here ---- */
+
 int rscl_action_register(lua_State *L, rscl_state *state, int proxy, int first) {
   luaL_checkstack(L, 12, NULL);
+  if (state->worker && rscl_manager_test(L, proxy) == state->own)
+    return register_in_worker(L, state, proxy, first);
   registration reg = check_registration(L, first);
   lua_getiuservalue(L, RSCL_BOX, RSCL_UV_FUNCTIONS);
   int functions = lua_gettop(L);
@@ -397,8 +471,9 @@ int rscl_action_register(lua_State *L, rscl_state *state, int proxy, int first) 
   data->task.ops = &forget_ops;
   data->slot = rscl_slots_put(L, functions, &state->functions, NULL);
   action->data = data;
+  action->limit_ns = reg.limit_ns;
   owner->action = action;
-  HRESULT status = put_action(L, state, manager, action, reg.replace);
+  HRESULT status = put_action(L, manager, action, reg.replace);
   if (FAILED(status))
     return rscl_fail(L, status, NULL, reg.name.data);
   owner->action = NULL;

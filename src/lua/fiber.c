@@ -153,14 +153,21 @@ static void close_coroutine(rscl_fiber *fiber) {
   if (!is_at_rest(fiber->co)) /* it closes the state itself, with os.exit; or is in somebody else's hands */
     return;
   bool failed = lua_status(fiber->co) > LUA_YIELD;
+  rscl_run run;
   state->current = fiber;
   fiber->closing = true;
+  rscl_stop_enter(state, &run, fiber->co, fiber->kind == RSCL_ACTION ? fiber->call : NULL);
   int status = reset_coroutine(fiber->co, L);
+  (void)rscl_stop_leave(state, &run);
   state->current = current;
   if (status == LUA_OK || failed) /* one that has failed answers with its failure again */
     return;
   luaL_checkstack(L, 1, NULL);
   lua_xmove(fiber->co, L, 1);
+  if (rscl_stop_is_error(L, -1)) {
+    lua_pop(L, 1);
+    return;
+  }
   HRESULT code = rscl_raised_text(L, fiber->co, status);
   rscl_report(L, state, code, fiber->call ? fiber->call->action->name : NULL);
 }
@@ -235,6 +242,22 @@ static void raised(rscl_fiber *fiber, int status) {
   }
 }
 
+/* It was made to raise, whatever came of that. */
+static void stopped(rscl_fiber *fiber) {
+  static const char text[] = "stopped";
+  rsca_call *call = fiber->call;
+  close_coroutine(fiber);
+  if (fiber->kind == RSCL_ACTION) {
+    const char *where = atomic_load(&call->where), *why = atomic_load(&call->cancelled);
+    const char *message = where ? where : why ? why : text;
+    rsci_call_finish(let_go(fiber), rsci_call_stop_status(call), message, strlen(message));
+  } else if (fiber->kind == RSCL_HANDLER) {
+    handler_done(fiber, E_FAIL);
+  } else {
+    (void)let_go(fiber);
+  }
+}
+
 /* ---- Running ---- */
 
 static void post(rscl_fiber *fiber) {
@@ -255,9 +278,23 @@ static void resume(rscl_fiber *fiber, int nargs) {
   }
   rscl_fiber *outer = state->current;
   int nresults = 0;
+  rsca_call *call = fiber->kind == RSCL_ACTION ? fiber->call : NULL;
+  bool limited = call && call->stretch_ns;
+  if (limited)
+    atomic_store(&call->due_ns, rsci_now_ns() + call->stretch_ns);
+  rscl_run run;
   state->current = fiber;
+  rscl_stop_enter(state, &run, fiber->co, call);
   int status = lua_resume(fiber->co, state->turn, nargs, &nresults);
+  bool was_stopped = rscl_stop_leave(state, &run);
   state->current = outer;
+  if (was_stopped) {
+    rscl_guard_set(state, undo_outcome, fiber);
+    stopped(fiber);
+    return;
+  }
+  if (limited)
+    atomic_store(&call->due_ns, UINT64_MAX);
   if (status == LUA_YIELD) {
     state->suspended = true;
     if (fiber->wait == RSCL_NO_WAIT) {
@@ -393,7 +430,7 @@ void rscl_fiber_close(rscl_fiber *fiber, HRESULT status, const char *why) {
 
 rscl_mode rscl_wait_mode(lua_State *L, rscl_state *state) {
   rscl_fiber *fiber = state->current;
-  if (fiber && fiber->closing)
+  if (fiber && (fiber->closing || rscl_stop_is_due(state)))
     return RSCL_CLOSING;
   if (fiber && fiber->co == L && lua_isyieldable(L))
     return RSCL_YIELD;

@@ -14,10 +14,12 @@
 #include "manager_proxy.h"
 #include "native_proxy.h"
 #include "module.h"
+#include "worker.h"
 
 /* What a host's call is about; passed as a light userdata. */
 typedef struct work {
   rsca_manager *manager;
+  struct rscl_worker *worker;
   ICustomActionResultCallback *callback;
   const rscl_type *type;
   IWpfReferencedObject *native;
@@ -62,7 +64,7 @@ static int open_main(lua_State *L) {
     what->status = E_INVALIDARG;
     return 0;
   }
-  what->status = rscl_module_open(L, what->manager);
+  what->status = rscl_module_open(L, what->manager, what->worker);
   if (FAILED(what->status))
     return 0;
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
@@ -73,9 +75,21 @@ static int open_main(lua_State *L) {
   return 0;
 }
 
-HRESULT rsca_lua_open(lua_State *L, rsca_manager *manager) {
-  work what = {.manager = manager};
+HRESULT rscl_lua_open(lua_State *L, rsca_manager *manager, struct rscl_worker *worker) {
+  work what = {.manager = manager, .worker = worker};
   return protect(L, open_main, &what, 0, 0);
+}
+
+HRESULT rsca_lua_open(lua_State *L, rsca_manager *manager) {
+  if (manager && manager->pool)
+    return E_INVALIDARG;
+  return rscl_lua_open(L, manager, NULL);
+}
+
+HRESULT rsca_lua_load_script(rsca_manager *manager, const rsca_lua_script *script, char *message, size_t size) {
+  if (!manager || !manager->pool || !script || !script->path == !script->text || (size > 0 && !message))
+    return E_INVALIDARG;
+  return rscl_script_load(manager, script, NULL, message, size);
 }
 
 HRESULT rsca_lua_own_manager(lua_State *L, rsca_manager **out) {

@@ -6,21 +6,42 @@
 #include "error.h"
 #include "fiber.h"
 #include "handler.h"
+#include "core/shutdown.h"
 #include "manager_proxy.h"
+#include "options.h"
 #include "request.h"
 #include "responses.h"
 #include "subscription.h"
 #include "text_args.h"
 
+/* The workers end what is in flight; this state's handlers hear of it meanwhile. */
+static int shut_pool_down(lua_State *L, rscl_state *state, bool immediate) {
+  rsca_manager *manager = rscl_manager_check(L, 1);
+  bool done = rsci_manager_begin_shutdown(manager, immediate) == S_OK;
+  bool inside = state->turn || rsci_runner_is_stepping(state->engine.runner) || rsci_pool_is_here(manager->pool);
+  while (!done && !inside) {
+    manager = rscl_manager_test(L, 1); /* a handler may close it */
+    done = !manager || rsci_pool_is_done(manager->pool);
+    if (!done)
+      (void)rscl_block(L, state, UINT64_MAX);
+  }
+  if (done && manager)
+    (void)rsca_manager_shutdown(manager, true); /* its threads are joined */
+  lua_pushboolean(L, done && !inside);
+  return 1;
+}
+
 /* m:shutdown([immediate]): true when nothing is in flight any more, false when that ends in the following steps */
 static int manager_shutdown(lua_State *L) {
-  (void)rscl_check_state(L);
+  rscl_state *state = rscl_check_state(L);
   rsca_manager *manager = rscl_manager_check(L, 1);
   bool immediate = false;
   if (!lua_isnoneornil(L, 2)) {
     luaL_checktype(L, 2, LUA_TBOOLEAN);
     immediate = lua_toboolean(L, 2);
   }
+  if (manager->pool)
+    return shut_pool_down(L, state, immediate);
   HRESULT status = rsca_manager_shutdown(manager, immediate);
   rscl_manager_settle(L, RSCL_BOX, 1);
   lua_pushboolean(L, status == S_OK);
@@ -49,9 +70,14 @@ static int manager_stats(lua_State *L) {
 /* m:health() */
 static int manager_health(lua_State *L) {
   rsca_manager *manager = rscl_manager_check(L, 1);
-  size_t in_flight = rsci_manager_live(manager);
-  lua_createtable(L, 0, 3);
-  lua_pushboolean(L, rsci_manager_is_open(manager));
+  size_t in_flight = rsci_manager_live(manager), workers = 0, stuck = 0;
+  lua_createtable(L, 0, 5);
+  if (manager->pool) {
+    rsci_pool_count(manager->pool, &workers, &stuck);
+    set_count(L, "workers", workers);
+    set_count(L, "stuck", stuck);
+  }
+  lua_pushboolean(L, rsci_manager_is_healthy(manager));
   lua_setfield(L, -2, "healthy");
   lua_pushboolean(L, in_flight == 0);
   lua_setfield(L, -2, "idle");
@@ -88,12 +114,14 @@ static int unregister_action(lua_State *L, rsca_manager *manager, int first) {
 static int call_action(lua_State *L, int proxy, int first) {
   (void)rscl_check_name(L, first);
   rscl_text args = rscl_check_args(L, first + 1);
-  return rscl_request_call(L, rscl_check_state(L), (rscl_target){.proxy = proxy}, first, args);
+  uint64_t limit_ns = rscl_check_call_options(L, first + 2);
+  return rscl_request_call(L, rscl_check_state(L), (rscl_target){.proxy = proxy, .limit_ns = limit_ns}, first, args);
 }
 
 static HRESULT run_with(lua_State *L, rscl_state *state, int proxy, rscl_text name, rscl_text args, int callback,
-                        uint64_t *id) {
+                        uint64_t limit_ns, uint64_t *id) {
   rsci_sink sink = rscl_check_sink(L, state, callback);
+  sink.limit_ns = limit_ns;
   /* Only now: a metamethod or a finalizer may have closed it meanwhile. */
   rsca_manager *manager = rscl_manager_test(L, proxy);
   HRESULT status = RSCA_E_SHUTDOWN_IN_PROGRESS;
@@ -112,12 +140,13 @@ static int run_action(lua_State *L, int proxy, int first) {
   /* run(name, callback) is what one types at first. */
   luaL_argcheck(L, !lua_isfunction(L, first + 1), first + 1, "arguments (a string) expected before the callback");
   rscl_text args = rscl_check_args(L, first + 1);
+  uint64_t limit_ns = rscl_check_call_options(L, first + 3);
   int results;
   if (lua_isnoneornil(L, first + 2)) {
-    results = rscl_request_run(L, state, (rscl_target){.proxy = proxy}, name, args);
+    results = rscl_request_run(L, state, (rscl_target){.proxy = proxy, .limit_ns = limit_ns}, name, args);
   } else {
     uint64_t id;
-    HRESULT status = run_with(L, state, proxy, name, args, first + 2, &id);
+    HRESULT status = run_with(L, state, proxy, name, args, first + 2, limit_ns, &id);
     if (FAILED(status))
       return rscl_refused(L, status, name.data);
     lua_pushinteger(L, (lua_Integer)id);
@@ -131,18 +160,28 @@ static int subscribe_to(lua_State *L, int proxy, int first) {
   rscl_text name = rscl_check_name(L, first);
   luaL_argcheck(L, !lua_isfunction(L, first + 1), first + 1, "arguments (a string) expected before the handler");
   rscl_text args = rscl_check_args(L, first + 1);
-  return rscl_subscribe(L, rscl_check_state(L), proxy, name, args, first + 2);
+  uint64_t limit_ns = rscl_check_call_options(L, first + 3);
+  return rscl_subscribe(L, rscl_check_state(L), proxy, name, args, first + 2, limit_ns);
 }
 
 static int responses_of(lua_State *L, int proxy, int first) {
   rscl_text name = rscl_check_name(L, first);
   rscl_text args = rscl_check_args(L, first + 1);
-  return rscl_responses(L, rscl_check_state(L), proxy, name, args);
+  uint64_t limit_ns = rscl_check_call_options(L, first + 2);
+  return rscl_responses(L, rscl_check_state(L), proxy, name, args, limit_ns);
 }
 
-int rscl_manager_cancel(lua_State *L, int index, uint64_t id) {
+static unsigned check_grace_ms(lua_State *L, int arg) {
+  if (lua_isnoneornil(L, arg))
+    return 1000;
+  uint64_t grace_ns = rscl_check_ns(L, arg);
+  return grace_ns / RSCI_NS_PER_MS > UINT32_MAX ? UINT32_MAX : (unsigned)(grace_ns / RSCI_NS_PER_MS);
+}
+
+int rscl_manager_cancel(lua_State *L, int index, uint64_t id, int grace) {
+  unsigned grace_ms = check_grace_ms(L, grace);
   rsca_manager *manager = rscl_manager_test(L, index);
-  HRESULT status = manager ? rsca_manager_cancel(manager, id, 0) : RSCA_E_NOT_FOUND;
+  HRESULT status = manager ? rsca_manager_cancel(manager, id, grace_ms) : RSCA_E_NOT_FOUND;
   if (FAILED(status))
     return rscl_fail(L, status, "there is no such call, or it has ended", NULL);
   lua_pushboolean(L, 1);
@@ -151,7 +190,7 @@ int rscl_manager_cancel(lua_State *L, int index, uint64_t id) {
 
 static int cancel_call(lua_State *L, int proxy, int first) {
   lua_Integer id = luaL_checkinteger(L, first);
-  return rscl_manager_cancel(L, proxy, (uint64_t)id);
+  return rscl_manager_cancel(L, proxy, (uint64_t)id, first + 1);
 }
 
 /* Copies what rsca_manager_list visits into memory that Lua owns: making tables may raise, and must hold nothing. */
@@ -305,7 +344,7 @@ static int manager_RunCustomAction(lua_State *L) {
     rscl_check_callback(L, 4);
   HRESULT status = rscl_check_documented(L, &name, &args);
   if (SUCCEEDED(status)) {
-    status = run_with(L, state, 1, name, args, 4, NULL);
+    status = run_with(L, state, 1, name, args, 4, 0, NULL);
     rscl_manager_settle(L, RSCL_BOX, 1);
   }
   rscl_push_status(L, status);

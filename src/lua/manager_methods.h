@@ -12,8 +12,9 @@
 #include <lua.h>
 #include <stdint.h>
 
-/* Cancels a call of the manager whose proxy is at `index`: pushes true, or nil, err. [-0, +1 or 2, m] */
-int rscl_manager_cancel(lua_State *L, int index, uint64_t id);
+/* Cancels a call of the manager whose proxy is at `index`, with the seconds at `grace`: pushes true, or nil, err.
+ * [-0, +1 or 2, v] */
+int rscl_manager_cancel(lua_State *L, int index, uint64_t id, int grace);
 
 /* The functions of the module that speak to the state's own manager: upvalues are the box and its proxy. */
 extern const luaL_Reg rscl_manager_functions[];

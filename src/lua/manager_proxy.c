@@ -5,7 +5,10 @@
 
 #include "error.h"
 #include "hanging.h"
+#include "options.h"
 #include "proxy_watch.h"
+#include "relay.h"
+#include "worker.h"
 
 /* ---- The proxy ---- */
 
@@ -14,6 +17,7 @@ typedef struct manager_proxy {
   rsca_manager *manager; /* one reference; NULL: closed */
   uint32_t extra;        /* references the script took and has not given back */
   bool made_here;        /* by rsca.manager{}: closing it shuts it down */
+  bool weak;             /* a worker's, of its pool's manager: keeps its memory, and counts no reference */
   bool anchored;
   bool watching;           /* the manager knows the watch */
   rscl_proxy_watch *watch; /* NULL for the state's own, which is always anchored */
@@ -120,9 +124,11 @@ static ULONG give_back(manager_proxy *proxy) {
   unwatch(proxy);
   proxy->manager = NULL;
   ULONG left = 0;
-  for (uint32_t i = 0; i <= proxy->extra; i++)
+  for (uint32_t i = proxy->weak; i <= proxy->extra; i++)
     left = rsca_manager_release(manager);
   proxy->extra = 0;
+  if (proxy->weak)
+    rsci_calls_unkeep(&manager->calls);
   return left;
 }
 
@@ -160,7 +166,11 @@ void rscl_manager_push(lua_State *L, int box, rscl_state *state, rsca_manager *m
   }
   lua_pop(L, 2);
   furnish(L, box, state, -1, manager);
-  (void)rsca_manager_add_ref(manager);
+  proxy->weak = state->worker && manager == state->own;
+  if (proxy->weak)
+    rsci_manager_keep(manager);
+  else
+    (void)rsca_manager_add_ref(manager);
   own(L, box, proxy, manager);
   rscl_manager_settle(L, box, -1);
 }
@@ -219,7 +229,7 @@ int rscl_manager_gc(lua_State *L) {
   }
   /* Not on this stack: a finalizer runs wherever memory was asked for. A manager that native code still holds (then
    * the whole state is closing) goes on without us. */
-  if (rsci_refs_count(&manager->refs) == 1 + proxy->extra)
+  if (!proxy->weak && rsci_refs_count(&manager->refs) == 1 + proxy->extra)
     rsci_manager_finalize(manager);
   (void)release_all(L, proxy, 1);
   return 0;
@@ -254,44 +264,32 @@ int rscl_manager_tostring(lua_State *L) {
 
 /* ---- Making one ---- */
 
-static lua_Integer check_limit(lua_State *L, int options, const char *name, lua_Integer most) {
-  lua_Integer value = 0;
-  if (lua_getfield(L, options, name) != LUA_TNIL) {
-    int is_integer;
-    value = lua_tointegerx(L, -1, &is_integer);
-    if (lua_type(L, -1) != LUA_TNUMBER || !is_integer || value < 1 || value > most)
-      luaL_argerror(L, options,
-                    lua_pushfstring(L, "option '%s' must be an integer from 1 to %I", name, (LUAI_UACINT)most));
-  }
-  lua_pop(L, 1);
-  return value;
-}
-
-static void check_options(lua_State *L, int options) {
-  lua_pushnil(L);
-  while (lua_next(L, options)) {
-    lua_pop(L, 1);
-    const char *key = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "?";
-    if (strcmp(key, "queue_limit") != 0 && strcmp(key, "queue_bytes") != 0)
-      luaL_argerror(L, options, lua_pushfstring(L, "unknown option '%s' (queue_limit, queue_bytes)", key));
-  }
+/* A pool of this script; its errors come to this state. */
+static HRESULT make_pool(rscl_state *state, const rscl_manager_options *options, rsca_manager **manager, char *message,
+                         size_t size) {
+  *message = '\0';
+  HRESULT status = rsca_manager_create(&options->config, manager);
+  if (FAILED(status))
+    return status;
+  const rsca_lua_script script = {
+      .path = options->script, .text = options->chunk, .size = options->chunk_size, .name = options->script};
+  status = rscl_script_load(*manager, &script, rscl_relay_create(state), message, size);
+  if (FAILED(status))
+    (void)rsca_manager_release(*manager);
+  return status;
 }
 
 int rscl_manager_new(lua_State *L) {
   rscl_state *state = rscl_check_state(L);
-  rsca_config config = {0};
-  if (!lua_isnoneornil(L, 1)) {
-    luaL_checktype(L, 1, LUA_TTABLE);
-    check_options(L, 1);
-    config.queue_limit = (uint32_t)check_limit(L, 1, "queue_limit", INT32_MAX);
-    config.queue_bytes = (size_t)check_limit(L, 1, "queue_bytes", INT32_MAX);
-  }
+  rscl_manager_options options = rscl_check_manager_options(L, 1);
   luaL_checkstack(L, 6, NULL);
   manager_proxy *proxy = push_empty(L);
   rsca_manager *manager;
-  HRESULT status = rsci_manager_create(state->engine.runner, &config, &manager);
+  char message[4096] = "";
+  HRESULT status = options.config.workers > 0 ? make_pool(state, &options, &manager, message, sizeof message)
+                                              : rsci_manager_create(state->engine.runner, &options.config, &manager);
   if (FAILED(status))
-    return rscl_fail(L, status, NULL, NULL);
+    return rscl_fail(L, status, *message ? message : NULL, NULL);
   /* The proxy's at once: should the rest raise, its finalizer gives it back. */
   proxy->made_here = true;
   proxy->manager = manager;

@@ -18,6 +18,7 @@
 #include "foreign.h"
 #include "manager_methods.h"
 #include "manager_proxy.h"
+#include "nesting.h"
 #include "request.h"
 #include "subscription.h"
 
@@ -122,10 +123,16 @@ static int module_spawn(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg functions[] = {
-    {"manager", rscl_manager_new}, {"step", module_step},   {"wait", module_wait},
-    {"loop", module_loop},         {"fd", module_fd},       {"timeout", module_timeout},
-    {"sleep", module_sleep},       {"spawn", module_spawn}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"manager", rscl_manager_new},
+                                     {"step", module_step},
+                                     {"wait", module_wait},
+                                     {"loop", module_loop},
+                                     {"fd", module_fd},
+                                     {"timeout", module_timeout},
+                                     {"sleep", module_sleep},
+                                     {"spawn", module_spawn},
+                                     {"guard", rscl_guard_state},
+                                     {NULL, NULL}};
 
 /* Fills the module table on top; the box is at `box`. [-0, +0, m] */
 static void fill_module(lua_State *L, int box, rscl_state *state) {
@@ -146,7 +153,7 @@ static void fill_module(lua_State *L, int box, rscl_state *state) {
   lua_setfield(L, -2, "_VERSION");
 }
 
-HRESULT rscl_module_open(lua_State *L, rsca_manager *manager) {
+HRESULT rscl_module_open(lua_State *L, rsca_manager *manager, struct rscl_worker *worker) {
   luaL_checkstack(L, 12, NULL);
   rscl_state *state = rscl_push_box(L);
   if (state) {
@@ -155,7 +162,7 @@ HRESULT rscl_module_open(lua_State *L, rsca_manager *manager) {
   } else {
     lua_pop(L, 1);
     pin_module();
-    HRESULT status = rscl_state_create(L, manager);
+    HRESULT status = rscl_state_create(L, manager, worker);
     if (FAILED(status))
       return status;
     int box = lua_gettop(L);
@@ -171,7 +178,7 @@ HRESULT rscl_module_open(lua_State *L, rsca_manager *manager) {
 }
 
 int luaopen_rsca_core(lua_State *L) {
-  HRESULT status = rscl_module_open(L, NULL);
+  HRESULT status = rscl_module_open(L, NULL, NULL);
   if (FAILED(status))
     return luaL_error(L, "not enough memory to open rsca");
   return 1;

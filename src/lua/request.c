@@ -133,7 +133,7 @@ static HRESULT start(lua_State *L, rscl_request *request, rscl_target target, rs
   rsca_manager *manager = rscl_manager_test(L, target.proxy);
   if (!manager)
     return RSCA_E_SHUTDOWN_IN_PROGRESS;
-  const rsci_sink sink = {.ops = &request_sink, .object = request};
+  const rsci_sink sink = {.ops = &request_sink, .object = request, .limit_ns = target.limit_ns};
   HRESULT status = rsci_manager_run(manager, NULL, name.data, name.size, args.data, args.size, &sink, &request->id);
   if (SUCCEEDED(status))
     request->state->expected++;
@@ -238,8 +238,9 @@ static int request_index(lua_State *L) {
 
 static int request_cancel(lua_State *L) {
   rscl_request *request = check_request(L, 1);
+  lua_settop(L, 2);
   lua_getiuservalue(L, 1, UV_MANAGER);
-  return rscl_manager_cancel(L, -1, request->id);
+  return rscl_manager_cancel(L, 3, request->id, 2);
 }
 
 /* ---- Waiting ---- */

@@ -35,6 +35,7 @@ void rscl_request_complete(rscl_request *request, HRESULT status, const void *by
 typedef struct rscl_target {
   int proxy;
   bool foreign;
+  uint64_t limit_ns; /* the call's own; 0: none */
 } rscl_target;
 
 /* run(name [, args]) without a callback: pushes a request, or nil, err. */

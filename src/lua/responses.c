@@ -75,9 +75,9 @@ static int started(lua_State *L, HRESULT status, rscl_text name) {
   return lua_error(L);
 }
 
-int rscl_responses(lua_State *L, rscl_state *state, int proxy, rscl_text name, rscl_text args) {
+int rscl_responses(lua_State *L, rscl_state *state, int proxy, rscl_text name, rscl_text args, uint64_t limit_ns) {
   rscl_subscription_object *object = push_iterator(L, proxy, name);
-  return started(L, rscl_subscription_start(L, state, object, false, proxy, name, args, 0), name);
+  return started(L, rscl_subscription_start(L, state, object, false, proxy, name, args, 0, limit_ns), name);
 }
 
 int rscl_responses_foreign(lua_State *L, rscl_state *state, IPmCustomActions2 *actions, int proxy, rscl_text name,

@@ -11,7 +11,7 @@
 #include "subscription.h"
 
 /* responses(name, args): pushes what a generic for needs; raises the err where it is refused. */
-int rscl_responses(lua_State *L, rscl_state *state, int proxy, rscl_text name, rscl_text args);
+int rscl_responses(lua_State *L, rscl_state *state, int proxy, rscl_text name, rscl_text args, uint64_t limit_ns);
 
 /* The same with a manager that somebody else implemented. */
 int rscl_responses_foreign(lua_State *L, rscl_state *state, IPmCustomActions2 *actions, int proxy, rscl_text name,

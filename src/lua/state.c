@@ -7,6 +7,7 @@
 #include "fiber.h"
 #include "object.h"
 #include "subscription.h"
+#include "worker.h"
 
 static const char box_key; /* its address is the box's place in the registry */
 
@@ -164,17 +165,31 @@ static void state_destroy(rsci_engine *engine) {
   free(state);
 }
 
+static void state_interrupt(rsci_engine *engine, rsca_call *call) {
+  rscl_stop_interrupt((rscl_state *)engine, call);
+}
+
 static const rsci_engine_ops state_ops = {.turn = state_turn,
                                           .start = rscl_action_start,
                                           .cancel = rscl_action_cancel,
                                           .room = rscl_action_room,
                                           .forget = rscl_action_forget,
-                                          .destroy = state_destroy};
+                                          .destroy = state_destroy,
+                                          .interrupt = state_interrupt};
 
 static void close_fibers(rscl_state *state, void *data) {
   (void)data;
   while (state->fibers)
     rscl_fiber_close(state->fibers, RPC_E_DISCONNECTED, "the Lua state that owned the action was closed");
+}
+
+static void let_own_go(rscl_state *state) {
+  rsca_manager *own = state->own;
+  state->own = NULL;
+  if (state->worker)
+    rsci_calls_unkeep(&own->calls);
+  else
+    (void)rsca_manager_release(own);
 }
 
 /* The universe is going: everything that lived in it ends. */
@@ -203,8 +218,7 @@ static void close_state(rscl_box *box) {
   rsci_engine_close(&state->engine);
   state->service = NULL;
   rsci_runner_unpin(runner);
-  (void)rsca_manager_release(state->own);
-  state->own = NULL;
+  let_own_go(state);
   rsci_engine_release(&state->engine);
   if (entered)
     rsci_runner_leave(runner);
@@ -247,7 +261,7 @@ static void set_table(lua_State *L, int box, int user_value, const char *mode) {
   lua_setiuservalue(L, box, user_value);
 }
 
-HRESULT rscl_state_create(lua_State *L, rsca_manager *manager) {
+HRESULT rscl_state_create(lua_State *L, rsca_manager *manager, rscl_worker *worker) {
   /* The box first, empty but with its finalizer: whatever fails from here on is cleaned up by it. */
   rscl_box *box = lua_newuserdatauv(L, sizeof *box, RSCL_UV_COUNT);
   int index = lua_gettop(L);
@@ -274,7 +288,9 @@ HRESULT rscl_state_create(lua_State *L, rsca_manager *manager) {
   if (!state)
     return E_OUTOFMEMORY;
   HRESULT status = S_OK;
-  if (manager)
+  if (worker)
+    rsci_manager_keep(manager);
+  else if (manager)
     (void)rsca_manager_add_ref(manager);
   else
     status = rsca_manager_create(NULL, &manager);
@@ -282,16 +298,18 @@ HRESULT rscl_state_create(lua_State *L, rsca_manager *manager) {
     free(state);
     return status;
   }
-  if (!rsci_engine_init(&state->engine, &state_ops, manager->runner)) {
-    (void)rsca_manager_release(manager);
+  rsci_runner *runner = worker ? worker->runner : manager->runner;
+  state->own = manager;
+  state->worker = worker;
+  if (!rsci_engine_init(&state->engine, &state_ops, runner)) {
+    let_own_go(state);
     free(state);
     return E_OUTOFMEMORY;
   }
-  state->own = manager;
   state->service = service;
-  rsci_runner_pin(manager->runner);
-  rsci_runner_hold(manager->runner);
-  box->runner = manager->runner;
+  rsci_runner_pin(runner);
+  rsci_runner_hold(runner);
+  box->runner = runner;
   box->state = state;
   rscl_object_open(L, &closer_type, index);
   return S_OK;

@@ -24,7 +24,9 @@
 
 #include "core/engine.h"
 #include "core/manager.h"
+#include "memory.h"
 #include "object.h"
+#include "stop.h"
 
 typedef struct rscl_fiber rscl_fiber;
 typedef uint32_t rscl_slot; /* a place in the slots table; 0: none */
@@ -52,7 +54,7 @@ struct rscl_state {
   rsci_engine engine;
   lua_State *service; /* a coroutine of our own that turns work on: hooks of the caller's (lua5.4's Ctrl-C) stay out */
   lua_State *turn;    /* the same while a turn is on, else NULL */
-  rsca_manager *own;  /* held */
+  rsca_manager *own;  /* held; by a worker only its memory is kept */
 
   rscl_slots slots;     /* of the strong table: handlers, coroutines */
   rscl_slots functions; /* of a weak table: action functions, which hang on their manager's proxy */
@@ -68,6 +70,8 @@ struct rscl_state {
   const void *closer;
   size_t expected;  /* results on their way to handlers and requests of this state */
   rscl_guard guard; /* what the turn is about */
+  rscl_stop stop;
+  struct rscl_worker *worker; /* of a state in a pool, else NULL */
 };
 
 typedef struct rscl_box {
@@ -93,9 +97,9 @@ enum {
 #define RSCL_BOX lua_upvalueindex(1)
 rscl_state *rscl_check_state(lua_State *L);
 
-/* Creates the state of this universe and its box, with `manager` as its own, or a new one where that is NULL.
- * [-0, +1, m] the box */
-HRESULT rscl_state_create(lua_State *L, rsca_manager *manager);
+/* Creates the state of this universe and its box, with `manager` as its own, or a new one where that is NULL; for a
+ * worker of it, with its runner. [-0, +1, m] the box */
+HRESULT rscl_state_create(lua_State *L, rsca_manager *manager, struct rscl_worker *worker);
 
 /* Makes the box on top the universe's, for rscl_push_box: once all that goes with it is there. [-0, +0, m] */
 void rscl_state_publish(lua_State *L);

@@ -337,8 +337,8 @@ const rscl_type rscl_subscription_type = {"rsca.subscription", subscription_meta
 /* ---- Starting ---- */
 
 static HRESULT start(rscl_subscription *sub, rsca_manager *manager, rsci_session *session, rscl_text name,
-                     rscl_text args) {
-  const rsci_sink sink = {.ops = &subscription_sink, .object = sub, .hangs = true};
+                     rscl_text args, uint64_t limit_ns) {
+  const rsci_sink sink = {.ops = &subscription_sink, .object = sub, .hangs = true, .limit_ns = limit_ns};
   sub->manager = manager;
   rscl_subscription_begin(sub); /* first: an action elsewhere may answer at once */
   HRESULT status = rsci_manager_run(manager, session, name.data, name.size, args.data, args.size, &sink, &sub->id);
@@ -347,7 +347,7 @@ static HRESULT start(rscl_subscription *sub, rsca_manager *manager, rsci_session
 
 /* Starts one whose handler, if any, is at `handler`; after a failure it has no delivery. The object owns it. */
 HRESULT rscl_subscription_start(lua_State *L, rscl_state *state, rscl_subscription_object *object, bool documented,
-                                int proxy, rscl_text name, rscl_text args, int handler) {
+                                int proxy, rscl_text name, rscl_text args, int handler, uint64_t limit_ns) {
   rsca_manager *manager = rscl_manager_test(L, proxy); /* a finalizer may have closed it */
   if (!manager)
     return RSCA_E_SHUTDOWN_IN_PROGRESS;
@@ -364,7 +364,7 @@ HRESULT rscl_subscription_start(lua_State *L, rscl_state *state, rscl_subscripti
   manager = rscl_manager_test(L, proxy);
   HRESULT status = RSCA_E_SHUTDOWN_IN_PROGRESS;
   if (manager)
-    status = start(sub, manager, documented ? &manager->default_session : NULL, name, args);
+    status = start(sub, manager, documented ? &manager->default_session : NULL, name, args, limit_ns);
   if (FAILED(status) && !sub->delivering && sub->slot)
     rscl_unhang(L, state, sub->owner, sub->slot);
   if (FAILED(status))
@@ -373,10 +373,11 @@ HRESULT rscl_subscription_start(lua_State *L, rscl_state *state, rscl_subscripti
   return status;
 }
 
-int rscl_subscribe(lua_State *L, rscl_state *state, int proxy, rscl_text name, rscl_text args, int handler) {
+int rscl_subscribe(lua_State *L, rscl_state *state, int proxy, rscl_text name, rscl_text args, int handler,
+                   uint64_t limit_ns) {
   rscl_check_handler(L, handler);
   rscl_subscription_object *object = rscl_subscription_push(L, proxy);
-  HRESULT status = rscl_subscription_start(L, state, object, false, proxy, name, args, handler);
+  HRESULT status = rscl_subscription_start(L, state, object, false, proxy, name, args, handler, limit_ns);
   return FAILED(status) ? rscl_refused(L, status, name.data) : 1;
 }
 
@@ -384,5 +385,5 @@ HRESULT rscl_register_callback(lua_State *L, rscl_state *state, int proxy, rscl_
                                int handler) {
   rscl_check_handler(L, handler);
   rscl_subscription_object *object = rscl_subscription_push(L, proxy);
-  return rscl_subscription_start(L, state, object, true, proxy, name, args, handler);
+  return rscl_subscription_start(L, state, object, true, proxy, name, args, handler, 0);
 }

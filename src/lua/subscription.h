@@ -49,7 +49,8 @@ typedef struct rscl_subscription_object {
 } rscl_subscription_object;
 
 /* subscribe(name, args, handler): pushes a subscription, or nil, err. `proxy`: index of the manager's. */
-int rscl_subscribe(lua_State *L, rscl_state *state, int proxy, rscl_text name, rscl_text args, int handler);
+int rscl_subscribe(lua_State *L, rscl_state *state, int proxy, rscl_text name, rscl_text args, int handler,
+                   uint64_t limit_ns);
 
 /* The documented method, in the manager's default session. */
 HRESULT rscl_register_callback(lua_State *L, rscl_state *state, int proxy, rscl_text name, rscl_text args, int handler);
@@ -75,7 +76,7 @@ rscl_subscription_object *rscl_subscription_push(lua_State *L, int proxy);
  * it has no delivery. The object owns it.
  * [-0, +0, m] */
 HRESULT rscl_subscription_start(lua_State *L, rscl_state *state, rscl_subscription_object *object, bool documented,
-                                int proxy, rscl_text name, rscl_text args, int handler);
+                                int proxy, rscl_text name, rscl_text args, int handler, uint64_t limit_ns);
 
 /* From here on there is a delivery: it is waited for. */
 void rscl_subscription_begin(rscl_subscription *subscription);

@@ -71,6 +71,12 @@ rsca.register("spin", function()
   end
 end)
 
+-- Inside a C function, where nothing stops it.
+rsca.register("stuck", function()
+  local _ <close> = told()
+  return tostring(("a"):rep(40):find((".-"):rep(40) .. "b"))
+end)
+
 rsca.register("spin.politely", function(_, ctx)
   local _ <close> = told()
   while not ctx:cancelled() do

@@ -27,12 +27,12 @@ says enough
 complains begun closed
 
 # What does neither is cut.
-for pair in 'run sleep' 'run spin' 'watch sleep' 'watch spin'; do
+for pair in 'run sleep' 'run spin' 'run stuck' 'watch sleep' 'watch spin' 'watch stuck'; do
   name=${pair#* }
   exits 1 "${pair% *}" --json --time-limit $limit actions.lua "$name" 100
   case $name in
-  sleep) complains begun closed "$over" ;;
-  spin) complains begun "$over" ;;
+  sleep | spin) complains begun closed "$over" ;;
+  stuck) complains begun "$over" ;;
   esac
   {
     echo 'status: 2147943860'

@@ -49,21 +49,26 @@ response: ""
 final: true
 END
 
-# What doesn't end is cut: after a second, or at once when it is said again. Not for a runtime that keeps signals from a
-# thread that computes.
+# What doesn't stop by itself is stopped.
+start run actions.lua spin
+kill -s TERM $pid
+ends 143
+grep -q -x closed "$work/errors" || fail "not closed"
+start watch actions.lua spin
+kill -s TERM $pid
+ends 143
+complains begun closed
+
+# What can't be stopped ends all the same. Not for a runtime that keeps signals from a thread that computes.
 if [ "$RSCA_SANITIZE" != thread ]; then
-  for command in run watch; do
-    start $command actions.lua spin
-    kill -s TERM $pid
-    ends 143
-    complains begun
-    start $command actions.lua spin
-    kill -s INT $pid
-    sleep 0.2
-    kill -s INT $pid
-    ends 130
-    complains begun
-  done
+  start run actions.lua stuck
+  kill -s TERM $pid
+  ends 143
+  complains begun "rsca: cancelled (ERROR_CANCELLED 0x800704C7)"
+  start watch actions.lua stuck
+  kill -s INT $pid
+  ends 130
+  complains begun
 
   start watch actions.lua spin.politely
   kill -s INT $pid

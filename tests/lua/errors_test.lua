@@ -116,7 +116,7 @@ T.test("register raises on what is no function, and on options that it doesn't k
   bad(2, "register", "function expected, got string", function() rsca.register("none", "f") end)
   bad(3, "register", "function expected, got no value", function() rsca.register("none", {}) end)
   bad(3, "register", "function expected, got table", function() rsca.register("none", {}, {}) end)
-  bad(2, "register", "unknown option 'helf' (help, replace)", function() rsca.register("none", { helf = "x" }, nothing) end)
+  bad(2, "register", "unknown option 'helf' (help, replace, time_limit)", function() rsca.register("none", { helf = "x" }, nothing) end)
   bad(2, "register", "unknown option", function() rsca.register("none", { "x" }, nothing) end)
   bad(2, "register", "option 'help' must be a string", function() rsca.register("none", { help = 5 }, nothing) end)
   bad(2, "register", "option 'help' must be UTF-8 without a NUL", function() rsca.register("none", { help = "\0" }, nothing) end)

@@ -61,8 +61,21 @@ local rsca = {}
 ---@class (exact) rsca.register_options
 ---@field help? string one line for people, in UTF-8
 ---@field replace? boolean also take the place of an action that another file registered
+---@field time_limit? number seconds, see rsca.manager_options; math.huge: none
 
+---What one call may have of its own.
+---@class (exact) rsca.call_options
+---@field time_limit? number seconds from its acceptance to its end, a stream's too; math.huge: none; otherwise the action's or the manager's
+
+---`script` or `chunk` make a pool.
 ---@class (exact) rsca.manager_options
+---@field script? string a file that each worker runs; its rsca.register makes the manager's actions
+---@field chunk? string the same as Lua text
+---@field workers? integer threads, each with a Lua state of its own: from 1 to 1024, otherwise as many as there are processors
+---@field time_limit? number seconds from a call's acceptance to its end; of a stream, for each stretch that it runs without waiting. math.huge: none; otherwise 30 in a pool, none without
+---@field memory_limit? integer bytes that a worker's state may have beyond what its script took: otherwise 64 MiB
+---@field response_limit? integer bytes of one response; of a run, with all that it reports: otherwise 64 MiB
+---@field drain? number seconds that m:shutdown() lets calls run on: otherwise 5
 ---@field queue_limit? integer how many calls may be accepted and not yet ended: from 1, otherwise 4096
 ---@field queue_bytes? integer how many bytes their arguments may have together: from 1, otherwise 64 MiB
 
@@ -71,6 +84,8 @@ local rsca = {}
 ---@field healthy boolean whether it takes calls: it has not been shut down, and nobody has begun to
 ---@field idle boolean whether nothing is in flight
 ---@field in_flight integer calls and subscriptions that were accepted and have not ended
+---@field workers? integer of a pool: how many threads take calls
+---@field stuck? integer of a pool: how many were set aside, because they don't come back from a C function
 
 ---What m:stats tells.
 ---@class (exact) rsca.stats
@@ -111,18 +126,20 @@ function rsca.unregister(name) end
 ---@param args? string|number passed as text, UTF-8 without a NUL byte; otherwise ""
 ---@return string? response any bytes; nil: refused, or failed
 ---@return (integer|rsca.error)? status_or_err with a response: its status, if not S_OK; without: the error
-function rsca.call(name, args) end
+---@param options? rsca.call_options
+function rsca.call(name, args, options) end
 
 ---Queues a call of an action and returns at once; the action runs in a later step. With a callback, that is told how
 ---the call ended: exactly once, later, never from inside run. Without one, there is a request to wait for.
 ---Raises if a function stands where the arguments belong.
 ---@param name string
 ---@param args string|number? passed as text, UTF-8 without a NUL byte; nil: ""
----@param callback rsca.handler may be left out: run(name, args)
+---@param callback rsca.handler? may be left out: run(name, args)
+---@param options? rsca.call_options
 ---@return integer? id number of the call, for rsca.cancel; nil: refused, the callback will not be called
 ---@return rsca.error? err
 ---@overload fun(name: string, args?: string|number): rsca.request?, rsca.error?
-function rsca.run(name, args, callback) end
+function rsca.run(name, args, callback, options) end
 
 ---Starts an action whose responses come one by one: every ctx:report, and what it returns if that is not empty, is one.
 ---The handler hears them in order, never two at a time, with S_OK and final false; then, with final true, the end once:
@@ -134,7 +151,8 @@ function rsca.run(name, args, callback) end
 ---@param handler rsca.stream_handler
 ---@return rsca.subscription? subscription nil: refused, the handler will not be called
 ---@return rsca.error? err
-function rsca.subscribe(name, args, handler) end
+---@param options? rsca.call_options
+function rsca.subscribe(name, args, handler, options) end
 
 ---The same for a loop: `for response in rsca.responses(name, args) do`. The iterator waits for the next response and
 ---raises where waiting is not possible. It raises an rsca.error when the action fails, as responses itself does when
@@ -145,14 +163,16 @@ function rsca.subscribe(name, args, handler) end
 ---@return nil
 ---@return nil
 ---@return rsca.subscription subscription closed by the generic for
-function rsca.responses(name, args) end
+---@param options? rsca.call_options
+function rsca.responses(name, args, options) end
 
----Asks a call to end. One that waits, or has not begun, ends with ERROR_CANCELLED; one that is computing is not
----interrupted, but can ask ctx:cancelled(). Does not block.
+---Asks a call to end. One that waits, or has not begun, ends with ERROR_CANCELLED; one that is computing can ask
+---ctx:cancelled(), and is stopped when the grace is over. Does not block.
 ---@param id integer number of the call, as run returned it
 ---@return true? asked nil: there is no such call any more, ERROR_NOT_FOUND
 ---@return rsca.error? err
-function rsca.cancel(id) end
+---@param grace? number seconds that code which is running may go on, otherwise 1; then it is made to raise
+function rsca.cancel(id, grace) end
 
 ---All actions of this state's own manager.
 ---@return rsca.action[]? actions ordered by name; nil: E_OUTOFMEMORY
@@ -203,11 +223,18 @@ function rsca.sleep(seconds) end
 ---@param ... any what f is called with
 function rsca.spawn(f, ...) end
 
+---Puts coroutine.create, wrap, resume, close and xpcall that know of time limits and cancels in place of Lua's own, so
+---that these reach code in coroutines that scripts make. The states of workers have them anyway.
+function rsca.guard() end
+
 -- ---- Managers ----
 
----A new manager, beside this state's own: with names and a queue of its own, stepped together with it.
+---A new manager, beside this state's own: with names and a queue of its own. Without a script it is stepped together
+---with this state; with one it is a pool: its actions run on threads of their own, in Lua states that have run the
+---script, and their results come here when this state steps. What workers log, and errors that nobody hears of, come to
+---rsca.on_log and rsca.on_error of this state.
 ---@param options? rsca.manager_options
----@return rsca.manager? manager nil: E_OUTOFMEMORY
+---@return rsca.manager? manager nil: E_OUTOFMEMORY; ERROR_NOT_FOUND: the script can't be read; E_FAIL: it raised, or does not compile
 ---@return rsca.error? err
 ---@nodiscard
 function rsca.manager(options) end
@@ -264,16 +291,18 @@ function manager:unregister(name) end
 ---@param args? string|number passed as text, UTF-8 without a NUL byte; otherwise ""
 ---@return string? response any bytes; nil: refused, or failed
 ---@return (integer|rsca.error)? status_or_err with a response: its status, if not S_OK; without: the error
-function manager:call(name, args) end
+---@param options? rsca.call_options
+function manager:call(name, args, options) end
 
 ---As rsca.run, on this manager: does not block.
 ---@param name string
 ---@param args string|number? passed as text, UTF-8 without a NUL byte; nil: ""
----@param callback rsca.handler may be left out: m:run(name, args)
+---@param callback rsca.handler? may be left out: m:run(name, args)
+---@param options? rsca.call_options
 ---@return integer? id number of the call, for m:cancel; nil: refused, the callback will not be called
 ---@return rsca.error? err
 ---@overload fun(self: rsca.manager, name: string, args?: string|number): rsca.request?, rsca.error?
-function manager:run(name, args, callback) end
+function manager:run(name, args, callback, options) end
 
 ---As rsca.subscribe, on this manager.
 ---@param name string
@@ -281,7 +310,8 @@ function manager:run(name, args, callback) end
 ---@param handler rsca.stream_handler
 ---@return rsca.subscription? subscription nil: refused, the handler will not be called
 ---@return rsca.error? err
-function manager:subscribe(name, args, handler) end
+---@param options? rsca.call_options
+function manager:subscribe(name, args, handler, options) end
 
 ---As rsca.responses, on this manager: the iterator waits, and raises what goes wrong.
 ---@param name string
@@ -290,13 +320,15 @@ function manager:subscribe(name, args, handler) end
 ---@return nil
 ---@return nil
 ---@return rsca.subscription subscription closed by the generic for
-function manager:responses(name, args) end
+---@param options? rsca.call_options
+function manager:responses(name, args, options) end
 
 ---As rsca.cancel, for a call of this manager. Numbers of other managers mean nothing here.
 ---@param id integer number of the call, as m:run returned it
 ---@return true? asked nil: there is no such call any more, ERROR_NOT_FOUND
 ---@return rsca.error? err
-function manager:cancel(id) end
+---@param grace? number seconds that code which is running may go on, otherwise 1; then it is made to raise
+function manager:cancel(id, grace) end
 
 ---All actions of this manager.
 ---@return rsca.action[]? actions ordered by name; nil: E_OUTOFMEMORY
@@ -373,7 +405,8 @@ function custom_actions:call(name, args) end
 ---As rsca.run. How long the manager takes to accept the call is its own affair.
 ---@param name string
 ---@param args string|number? passed as text, UTF-8 without a NUL byte; nil: ""
----@param callback rsca.handler may be left out: run(name, args)
+---@param callback rsca.handler? may be left out: run(name, args)
+---@param options? rsca.call_options
 ---@return true? accepted nil: refused, the callback will not be called
 ---@return rsca.error? err
 ---@overload fun(self: rsca.custom_actions, name: string, args?: string|number): rsca.request?, rsca.error?
@@ -456,9 +489,10 @@ local request = {}
 function request:await(seconds) end
 
 ---Asks the call to end, as rsca.cancel does.
+---@param grace? number seconds that code which is running may go on, otherwise 1; then it is made to raise
 ---@return true? asked nil: it has ended already, ERROR_NOT_FOUND
 ---@return rsca.error? err
-function request:cancel() end
+function request:cancel(grace) end
 
 ---Responses on their way, see rsca.subscribe. `local s <close> = ...` closes it at the end of the block. The handler is
 ---called whether or not anybody keeps this object.

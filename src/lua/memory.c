@@ -1,0 +1,20 @@
+#include "memory.h"
+
+#include <stdlib.h>
+
+void *rscl_memory_allocate(void *user, void *block, size_t old_size, size_t size) {
+  rscl_memory *memory = user;
+  if (!block)
+    old_size = 0; /* it tells the kind of object then */
+  if (size == 0) {
+    free(block);
+    memory->used -= old_size;
+    return NULL;
+  }
+  if (size > old_size && (memory->used >= memory->limit || size - old_size > memory->limit - memory->used))
+    return NULL;
+  void *moved = realloc(block, size);
+  if (moved)
+    memory->used += size - old_size;
+  return moved;
+}

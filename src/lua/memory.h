@@ -1,0 +1,24 @@
+/*
+ * The memory of a state of our own: counted, and refused beyond a limit.
+ *
+ * Provides: rscl_memory
+ * Uses:     nothing
+ * Threads:  the state's own
+ */
+#ifndef RSCL_MEMORY_H
+#define RSCL_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct rscl_memory {
+  size_t used, limit;
+} rscl_memory;
+
+/* What an error and its traceback may take beyond the limit. */
+enum { RSCL_MEMORY_RESERVE = 256 * 1024 };
+
+/* For lua_newstate; `user` is the rscl_memory. */
+void *rscl_memory_allocate(void *user, void *block, size_t old_size, size_t size);
+
+#endif

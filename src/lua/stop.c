@@ -1,0 +1,191 @@
+#include "stop.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <lauxlib.h>
+#include <rsca/lua.h>
+
+#include "core/stop_signal.h"
+#include "state.h"
+
+#ifndef RSCA_STOP_POLLING
+#define RSCA_STOP_POLLING 0
+#endif
+
+enum { POLLED_INSTRUCTIONS = 1000 };
+
+static const char stop_error;                          /* its address is what the hook raises */
+static _Thread_local rscl_state *state_of_this_thread; /* what runs here; innermost */
+
+static bool is_due(rscl_state *state, const rsca_call *call) {
+  return atomic_load_explicit(&state->stop.interrupted, memory_order_relaxed) || (call && atomic_load(&call->stop));
+}
+
+bool rscl_stop_is_due(const rscl_state *state) {
+  return is_due((rscl_state *)(uintptr_t)state, atomic_load(&state->engine.running));
+}
+
+bool rscl_stop_is_error(lua_State *L, int index) {
+  return lua_touserdata(L, index) == &stop_error;
+}
+
+static void hook(lua_State *L, lua_Debug *unused);
+
+static void set_hook(lua_State *co, int instructions) {
+  lua_sethook(co, hook, LUA_MASKCOUNT, instructions);
+}
+
+static void clear_hook(lua_State *co) {
+  if (lua_gethook(co) == hook)
+    lua_sethook(co, NULL, 0, 0);
+}
+
+/* All that runs or waits for it. Async-signal-safe. */
+static void arm(rscl_state *state, int instructions) {
+  for (rscl_running *running = state->stop.running; running; running = running->outer)
+    set_hook(running->co, instructions);
+}
+
+/* Tells where it was: the first time only, afterwards the frames are gone. May raise for lack of memory. */
+static void note_where(lua_State *L, rscl_state *state, rsca_call *call) {
+  luaL_checkstack(L, 8, NULL);
+  int top = lua_gettop(L);
+  lua_pushstring(L, atomic_load(&call->cancelled) ? atomic_load(&call->cancelled) : "stopped");
+  luaL_traceback(L, L, NULL, 0);
+  lua_pushliteral(L, "\n");
+  lua_insert(L, -2);
+  for (rscl_running *running = state->stop.running; running; running = running->outer) {
+    if (running->co == L)
+      continue;
+    lua_pushliteral(L, "\n(resumed by)\n");
+    luaL_traceback(L, running->co, NULL, 0);
+    lua_concat(L, 2);
+    lua_concat(L, 2);
+  }
+  lua_concat(L, 3);
+  size_t size;
+  const char *text = lua_tolstring(L, -1, &size);
+  char *where = malloc(size + 1);
+  if (where) {
+    memcpy(where, text, size + 1);
+    free(atomic_exchange(&call->where, where));
+  }
+  lua_settop(L, top);
+}
+
+static void raise_stop(lua_State *L, rscl_state *state) {
+  rscl_stop *stop = &state->stop;
+  rsca_call *call = atomic_load(&state->engine.running);
+  if (!stop->raised) {
+    stop->raised = true;
+    stop->clean_up_ns = rsci_now_ns() + state->own->config.clean_up_ms * RSCI_NS_PER_MS;
+    arm(state, POLLED_INSTRUCTIONS);
+    if (call && !atomic_load(&call->where))
+      note_where(L, state, call);
+  } else if (rsci_now_ns() < stop->clean_up_ns) {
+    return;
+  } else {
+    arm(state, 1);
+    set_hook(L, 1);
+  }
+  lua_pushlightuserdata(L, (void *)(uintptr_t)&stop_error);
+  (void)lua_error(L);
+}
+
+static void hook(lua_State *L, lua_Debug *unused) {
+  (void)unused;
+  rscl_state *state = state_of_this_thread;
+  if (state && is_due(state, atomic_load(&state->engine.running)))
+    raise_stop(L, state);
+  else if (!RSCA_STOP_POLLING)
+    clear_hook(L); /* it was for somebody else */
+}
+
+/* ---- The signal ---- */
+
+/* In the handler, on the state's thread. */
+static void signalled(void *user) {
+  rscl_state *state = user;
+  (void)atomic_fetch_sub(&state->stop.signals, 1);
+  if (is_due(state, atomic_load(&state->engine.running)))
+    arm(state, 1);
+}
+
+void rscl_stop_interrupt(rscl_state *state, const rsca_call *call) {
+  rscl_stop *stop = &state->stop;
+  if (RSCA_STOP_POLLING)
+    return;
+  /* The thread does not leave what it runs while a signal is on its way: none ever hits the host's own code. */
+  (void)atomic_fetch_add(&stop->signals, 1);
+  if (atomic_load(&state->engine.running) != call || !call || !rsci_stop_send(stop->thread))
+    (void)atomic_fetch_sub(&stop->signals, 1);
+}
+
+void rsca_lua_interrupt(void) {
+  rscl_state *state = state_of_this_thread;
+  if (!state || !state->stop.running)
+    return;
+  atomic_store_explicit(&state->stop.interrupted, true, memory_order_relaxed);
+  arm(state, 1);
+}
+
+/* ---- What runs ---- */
+
+void rscl_stop_enter(rscl_state *state, rscl_run *run, lua_State *co, rsca_call *call) {
+  rscl_stop *stop = &state->stop;
+  run->running = (rscl_running){co, stop->running};
+  run->outer_state = state_of_this_thread;
+  run->outer_raised = stop->raised;
+  stop->raised = false;
+  state_of_this_thread = state;
+  stop->thread = rsci_thread_self();
+  if (!RSCA_STOP_POLLING)
+    (void)rsci_stop_set_target((rsci_stop_target){signalled, state});
+  atomic_signal_fence(memory_order_seq_cst);
+  stop->running = &run->running;
+  run->outer_call = atomic_exchange(&state->engine.running, call);
+  if (RSCA_STOP_POLLING || is_due(state, call))
+    set_hook(co, RSCA_STOP_POLLING ? POLLED_INSTRUCTIONS : 1);
+  else
+    clear_hook(co); /* it may have been made while another was stopped */
+}
+
+bool rscl_stop_leave(rscl_state *state, rscl_run *run) {
+  rscl_stop *stop = &state->stop;
+  bool stopped = stop->raised || is_due(state, atomic_load(&state->engine.running));
+  atomic_store(&state->engine.running, run->outer_call);
+  while (atomic_load(&stop->signals) > 0) {
+    rsci_stop_take_blocked();
+    (void)sched_yield();
+  }
+  stop->running = run->running.outer;
+  state_of_this_thread = run->outer_state;
+  if (!RSCA_STOP_POLLING)
+    (void)rsci_stop_set_target((rsci_stop_target){run->outer_state ? signalled : NULL, run->outer_state});
+  stop->raised = run->outer_raised;
+  if (!stop->running)
+    atomic_store_explicit(&stop->interrupted, false, memory_order_relaxed);
+  return stopped;
+}
+
+void rscl_stop_nest(lua_State *L, rscl_state *state, rscl_running *running, lua_State *co) {
+  if (rscl_stop_is_due(state))
+    raise_stop(L, state);
+  if (RSCA_STOP_POLLING || rscl_stop_is_due(state))
+    set_hook(co, POLLED_INSTRUCTIONS);
+  else
+    clear_hook(co);
+  *running = (rscl_running){co, state->stop.running};
+  atomic_signal_fence(memory_order_seq_cst);
+  state->stop.running = running;
+  if (rscl_stop_is_due(state)) /* since it was asked */
+    set_hook(co, 1);
+}
+
+void rscl_stop_unnest(lua_State *L, rscl_state *state, rscl_running *running) {
+  state->stop.running = running->outer;
+  if (rscl_stop_is_due(state))
+    raise_stop(L, state);
+}

@@ -1,0 +1,67 @@
+/*
+ * Stopping Lua code that does not stop by itself: what runs is made to raise, whatever it does about that.
+ *
+ * Provides: rscl_stop
+ * Uses:     state, core/stop_signal
+ * Threads:  the state's own, but for rscl_stop_interrupt
+ *
+ * Nothing is armed while nothing is due: a count hook makes tight loops take twice as long. When a call should stop,
+ * the stop signal's handler sets the hook, on the state's own thread, for the coroutine that runs and all that wait for
+ * it. The hook raises. What catches that gets one time for clean-up, for all of it together; after that every
+ * instruction raises. Where RSCA_STOP_POLLING is set the hook is there all the time, and asks.
+ */
+#ifndef RSCL_STOP_H
+#define RSCL_STOP_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <lua.h>
+
+#include "core/thread.h"
+
+struct rsca_call;
+typedef struct rscl_state rscl_state;
+
+/* A coroutine that runs, or waits for one that it has resumed. On the C stack. */
+typedef struct rscl_running {
+  lua_State *co;
+  struct rscl_running *outer;
+} rscl_running;
+
+typedef struct rscl_stop {
+  rsci_thread thread;      /* the state's, while something runs */
+  atomic_int signals;      /* sent, and not handled yet */
+  atomic_bool interrupted; /* somebody at a prompt wants what runs to end */
+  rscl_running *volatile running;
+  bool raised;          /* it has been made to raise, and has this time for its clean-up: */
+  uint64_t clean_up_ns; /* until when */
+} rscl_stop;
+
+/* What a run was in, to be restored. */
+typedef struct rscl_run {
+  rscl_running running;
+  struct rsca_call *outer_call;
+  bool outer_raised;
+  rscl_state *outer_state;
+} rscl_run;
+
+/* Brackets the running of `co` for `call` (NULL: for none). leave: whether it was stopped. */
+void rscl_stop_enter(rscl_state *state, rscl_run *run, lua_State *co, struct rsca_call *call);
+bool rscl_stop_leave(rscl_state *state, rscl_run *run);
+
+/* The same for a coroutine that Lua code resumes. nest raises if a stop is due. [-0, +0, v] */
+void rscl_stop_nest(lua_State *L, rscl_state *state, rscl_running *running, lua_State *co);
+void rscl_stop_unnest(lua_State *L, rscl_state *state, rscl_running *running);
+
+/* Whether what runs should stop: it may not wait, and errors are passed on as they are. */
+bool rscl_stop_is_due(const rscl_state *state);
+
+/* What the hook raises is worth no message of its own. */
+bool rscl_stop_is_error(lua_State *L, int index);
+
+/* For the engine: has the thread of the state look up, if it runs that call. Any thread. */
+void rscl_stop_interrupt(rscl_state *state, const struct rsca_call *call);
+
+#endif

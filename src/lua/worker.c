@@ -1,0 +1,290 @@
+#include "worker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <lualib.h>
+
+#include "module.h"
+#include "nesting.h"
+#include "relay.h"
+
+struct rscl_script {
+  rsca_manager *manager; /* borrowed: it owns the pool that owns this */
+  char *text;
+  size_t size;
+  char *chunk_name; /* as Lua wants it: "@FILE" */
+  int (*open_state)(lua_State *L, void *user);
+  void *user;
+  void (*free_user)(void *user);
+  struct rscl_relay *relay; /* NULL: none */
+
+  /* Set when it is loaded the first time. */
+  bool loaded;
+  char **names; /* of its actions, by number */
+  size_t name_count, name_capacity;
+  HRESULT status;
+  char *message; /* where that goes to, of the one who loads it */
+  size_t message_size;
+};
+
+/* ---- Actions ---- */
+
+bool rscl_worker_is_first(const rscl_worker *worker) {
+  return !worker->script->loaded;
+}
+
+static bool add_name(rscl_script *script, const char *name) {
+  if (script->name_count == script->name_capacity) {
+    size_t capacity = script->name_capacity ? 2 * script->name_capacity : 16;
+    char **names = realloc(script->names, capacity * sizeof *names);
+    if (!names)
+      return false;
+    script->names = names;
+    script->name_capacity = capacity;
+  }
+  char *copy = strdup(name);
+  if (copy)
+    script->names[script->name_count++] = copy;
+  return copy != NULL;
+}
+
+bool rscl_worker_number(rscl_worker *worker, const char *name, size_t *number, bool *known) {
+  rscl_script *script = worker->script;
+  *known = true;
+  for (*number = 0; *number < script->name_count; (*number)++)
+    if (strcmp(script->names[*number], name) == 0)
+      return true;
+  *known = !script->loaded;
+  return *known && add_name(script, name);
+}
+
+bool rscl_worker_put(rscl_worker *worker, size_t number, rscl_worker_action action) {
+  if (number >= worker->action_count) {
+    size_t count = worker->script->name_count;
+    rscl_worker_action *actions = realloc(worker->actions, count * sizeof *actions);
+    if (!actions)
+      return false;
+    memset(actions + worker->action_count, 0, (count - worker->action_count) * sizeof *actions);
+    worker->actions = actions;
+    worker->action_count = count;
+  }
+  worker->actions[number] = action;
+  return true;
+}
+
+/* ---- A state ---- */
+
+/* print(...): to the log. */
+static int worker_print(lua_State *L) {
+  luaL_Buffer text;
+  int count = lua_gettop(L);
+  luaL_buffinit(L, &text);
+  for (int i = 1; i <= count; i++) {
+    if (i > 1)
+      luaL_addchar(&text, '\t');
+    (void)luaL_tolstring(L, i, NULL);
+    luaL_addvalue(&text);
+  }
+  luaL_pushresult(&text);
+  lua_getfield(L, lua_upvalueindex(1), "log");
+  lua_pushliteral(L, "info");
+  lua_pushvalue(L, -3);
+  lua_call(L, 2, 0);
+  return 0;
+}
+
+static int open_main(lua_State *L) {
+  rscl_worker *worker = lua_touserdata(L, 1);
+  rscl_script *script = worker->script;
+  luaL_openlibs(L);
+  script->status = rscl_lua_open(L, script->manager, worker);
+  if (FAILED(script->status))
+    return luaL_error(L, "not enough memory to open rsca");
+  rscl_nesting_open(L, true);
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "rsca");
+  lua_call(L, 1, 1);
+  if (script->relay)
+    rscl_relay_open(L, script->relay);
+  lua_pushcclosure(L, worker_print, 1);
+  lua_setglobal(L, "print");
+  lua_settop(L, 0);
+  if (script->open_state) {
+    (void)script->open_state(L, script->user);
+    lua_settop(L, 0);
+  }
+  if (luaL_loadbufferx(L, script->text, script->size, script->chunk_name, "t") != LUA_OK)
+    return lua_error(L);
+  worker->loading = true;
+  lua_call(L, 0, 0);
+  return 0;
+}
+
+static int with_traceback(lua_State *L) {
+  size_t size;
+  const char *message = luaL_tolstring(L, 1, &size);
+  luaL_traceback(L, L, message, 1);
+  return 1;
+}
+
+static void close_lua(rscl_worker *worker) {
+  worker->memory.limit = SIZE_MAX;
+  lua_close(worker->L);
+  free(worker->actions);
+  free(worker);
+}
+
+static void fail(rscl_script *script, HRESULT status, const char *text) {
+  if (script->message_size > 0)
+    (void)snprintf(script->message, script->message_size, "%s", text);
+  script->status = status;
+}
+
+static rsci_engine *script_open(void *user, rsci_runner *runner) {
+  rscl_script *script = user;
+  rscl_worker *worker = calloc(1, sizeof *worker);
+  if (!worker)
+    return NULL;
+  worker->script = script;
+  worker->runner = runner;
+  worker->memory.limit = SIZE_MAX;
+  worker->L = lua_newstate(rscl_memory_allocate, &worker->memory);
+  if (!worker->L) {
+    free(worker);
+    return NULL;
+  }
+  lua_State *L = worker->L;
+  worker->memory.limit = script->manager->config.memory_limit; /* while it is loaded: of all */
+  lua_pushcfunction(L, with_traceback);
+  lua_pushcfunction(L, open_main);
+  lua_pushlightuserdata(L, worker);
+  int status = lua_pcall(L, 1, 0, 1);
+  worker->loading = false;
+  if (status != LUA_OK) {
+    const char *text = lua_tostring(L, -1);
+    fail(script, status == LUA_ERRMEM ? E_OUTOFMEMORY : E_FAIL, text ? text : "not enough memory");
+    if (script->relay && script->loaded)
+      rscl_relay_error(script->relay, E_FAIL, text ? text : "not enough memory");
+    close_lua(worker);
+    return NULL;
+  }
+  lua_settop(L, 0);
+  lua_gc(L, LUA_GCCOLLECT);
+  size_t limit = script->manager->config.memory_limit;
+  worker->memory.limit = limit < SIZE_MAX - worker->memory.used ? worker->memory.used + limit : SIZE_MAX;
+  rscl_state *state = rscl_push_box(L);
+  lua_settop(L, 0);
+  rsci_engine_hold(&state->engine);
+  return &state->engine;
+}
+
+static void script_close(void *user, rsci_engine *engine) {
+  (void)user;
+  close_lua(((rscl_state *)engine)->worker);
+}
+
+static void script_free(void *user) {
+  rscl_script *script = user;
+  for (size_t i = 0; i < script->name_count; i++)
+    free(script->names[i]);
+  if (script->relay)
+    rscl_relay_release(script->relay);
+  if (script->free_user)
+    script->free_user(script->user);
+  free(script->names);
+  free(script->chunk_name);
+  free(script->text);
+  free(script);
+}
+
+static const rsci_script_ops script_ops = {script_open, script_close, script_free};
+
+/* ---- Loading ---- */
+
+static char *read_file(const char *path, size_t *size) {
+  FILE *file = fopen(path, "rb");
+  if (!file)
+    return NULL;
+  rsci_buffer buffer = {0};
+  char block[4096];
+  size_t got;
+  bool fits = rsci_buffer_reserve(&buffer, 1);
+  while (fits && (got = fread(block, 1, sizeof block, file)) > 0)
+    fits = rsci_buffer_append(&buffer, block, got);
+  fits = fits && !ferror(file);
+  (void)fclose(file);
+  if (!fits) {
+    free(buffer.data);
+    return NULL;
+  }
+  *size = buffer.size;
+  return buffer.data;
+}
+
+/* A first line for the shell is no Lua: it becomes a comment of the same length. */
+static void hide_shebang(char *text, size_t size) {
+  if (size >= 2 && text[0] == '#')
+    text[0] = text[1] = '-';
+}
+
+static char *chunk_name(const char *name) {
+  size_t size = strlen(name) + 2;
+  char *copy = malloc(size);
+  if (copy)
+    (void)snprintf(copy, size, "@%s", name);
+  return copy;
+}
+
+static HRESULT read_source(rscl_script *script, const rsca_lua_script *source) {
+  if (source->path) {
+    script->text = read_file(source->path, &script->size);
+    if (!script->text) {
+      char text[512];
+      (void)snprintf(text, sizeof text, "cannot read the script '%s'", source->path);
+      fail(script, RSCA_E_NOT_FOUND, text);
+      return RSCA_E_NOT_FOUND;
+    }
+  } else {
+    script->size = source->size ? source->size : strlen(source->text);
+    script->text = malloc(script->size + 1);
+    if (script->text)
+      memcpy(script->text, source->text, script->size);
+  }
+  script->chunk_name = chunk_name(source->name ? source->name : source->path ? source->path : "script");
+  if (!script->text || !script->chunk_name)
+    return E_OUTOFMEMORY;
+  hide_shebang(script->text, script->size);
+  return S_OK;
+}
+
+HRESULT rscl_script_load(rsca_manager *manager, const rsca_lua_script *source, struct rscl_relay *relay, char *message,
+                         size_t size) {
+  if (size > 0)
+    *message = '\0';
+  rscl_script *script = calloc(1, sizeof *script);
+  if (!script) {
+    if (relay)
+      rscl_relay_release(relay);
+    return E_OUTOFMEMORY;
+  }
+  script->manager = manager;
+  script->relay = relay;
+  script->message = message;
+  script->message_size = size;
+  script->open_state = source->open_state;
+  script->user = source->user;
+  HRESULT status = read_source(script, source);
+  script->status = E_OUTOFMEMORY;
+  if (SUCCEEDED(status) && !rsci_pool_load(manager->pool, &script_ops, script))
+    status = script->status;
+  script->message_size = 0;
+  if (FAILED(status)) {
+    script_free(script);
+    return status;
+  }
+  script->loaded = true;
+  script->free_user = source->free_user;
+  return S_OK;
+}

@@ -1,0 +1,54 @@
+/*
+ * Workers of a pool: Lua states of our own that have run the same script, one per thread.
+ *
+ * Provides: rscl_script, rscl_worker
+ * Uses:     state, module, nesting, core/pool
+ * Threads:  rscl_script_load: any; the others: the worker's
+ */
+#ifndef RSCL_WORKER_H
+#define RSCL_WORKER_H
+
+#include <rsca/lua.h>
+
+#include "core/pool.h"
+#include "memory.h"
+#include "state.h"
+
+typedef struct rscl_script rscl_script;
+
+/* An action of the script, in one state. */
+typedef struct rscl_worker_action {
+  rscl_slot slot; /* of the functions table; 0: this state has none */
+  bool wants_context;
+} rscl_worker_action;
+
+typedef struct rscl_worker {
+  rscl_script *script; /* borrowed */
+  rsci_runner *runner; /* borrowed, as the engine holds it */
+  lua_State *L;
+  rscl_memory memory;
+  bool loading; /* its script is being run: actions are registered then */
+  rscl_worker_action *actions;
+  size_t action_count;
+} rscl_worker;
+
+/* Where workers send what they have to say: a state that shows it to its own hooks. NULL: nowhere. */
+struct rscl_relay;
+
+/* Loads a script into the pool of `manager`, whose first state is made here. `relay`: taken over. On failure a message
+ * is written, cut off where it is longer. S_OK; E_INVALIDARG; E_FAIL: the script raised, or does not compile;
+ * RSCA_E_NOT_FOUND: it can't be read; E_OUTOFMEMORY. */
+HRESULT rscl_script_load(rsca_manager *manager, const rsca_lua_script *source, struct rscl_relay *relay, char *message,
+                         size_t size);
+
+/* The number of an action that the script registers now; a new one while it is loaded the first time. False: it did not
+ * register that one then, or there is no memory (`*known`: which). */
+bool rscl_worker_number(rscl_worker *worker, const char *name, size_t *number, bool *known);
+
+/* Whether this is the first time that its script is run. */
+bool rscl_worker_is_first(const rscl_worker *worker);
+
+/* Notes the function of an action in this state. False: out of memory. */
+bool rscl_worker_put(rscl_worker *worker, size_t number, rscl_worker_action action);
+
+#endif
