@@ -46,6 +46,7 @@ typedef struct rsca_config {
   uint32_t drain_ms;     /* how long a Shutdown(FALSE) lets calls end before it cuts them [5000] */
   uint32_t stream_limit; /* responses of one registration that wait for a consumer that lags [256] */
   size_t stream_bytes;   /* bytes of these [1 MiB] */
+  size_t shared_bytes;   /* what shared values take, see rsca/shared.h [64 MiB] */
 } rsca_config;
 
 /*

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "custom_actions.h"
+#include "shared.h"
 #include "shutdown.h"
 #include "sinks.h"
 #include "protocol_manager.h"
@@ -48,6 +49,8 @@ HRESULT rsci_manager_create(rsci_runner *runner, const rsca_config *config, rsca
     manager->config.stream_limit = 256;
   if (manager->config.stream_bytes == 0)
     manager->config.stream_bytes = (size_t)1 << 20;
+  if (manager->config.shared_bytes == 0)
+    manager->config.shared_bytes = (size_t)64 << 20;
   rsci_runner_hold(runner);
   manager->runner = runner;
   rsci_calls_init(&manager->calls, &manager->lock, calls_quiet, calls_gone);
@@ -81,6 +84,7 @@ static void calls_gone(rsci_calls *calls) {
   rsci_calls_fini(calls);
   rsci_engine_release(manager->native);
   rsci_runner_release(manager->runner);
+  rsci_shared_destroy(atomic_load(&manager->shared));
   rsci_lock_fini(&manager->watches_lock);
   rsci_lock_fini(&manager->lock);
   free(manager);

@@ -23,6 +23,8 @@ typedef struct rsci_watch {
   void (*changed)(struct rsci_watch *watch); /* any thread, with the watches' lock held: may only post */
 } rsci_watch;
 
+struct rsci_shared;
+
 struct rsca_manager {
   rsci_refs refs;
   IPmCustomActions custom_actions;   /* its interfaces: they share the count */
@@ -32,6 +34,8 @@ struct rsca_manager {
   rsca_config config;  /* no zeros left */
   rsci_runner *runner; /* held */
   rsci_engine *native; /* held */
+
+  _Atomic(struct rsci_shared *) shared; /* made when it is first used, see rsci_manager_shared */
 
   rsci_lock lock; /* Protects what follows; nothing else is locked inside it */
   rsci_registry registry;

@@ -539,6 +539,7 @@ function callback:close() end
 ---@field ERROR_NO_UNICODE_TRANSLATION integer 0x80070459: text that is not well formed
 ---@field ERROR_SHUTDOWN_IN_PROGRESS integer 0x8007045B: the manager takes no more calls
 ---@field ERROR_NOT_FOUND integer 0x80070490: there is nothing of that name or number
+---@field ERROR_INVALID_DATA integer 0x8007000D: what is there, or was given, is of the wrong kind
 ---@field ERROR_CANCELLED integer 0x800704C7: somebody cancelled the call, or a shutdown cut it
 ---@field ERROR_TIMEOUT integer 0x800705B4: the call took longer than it may
 ---@field WAIT_TIMEOUT integer 0x80070102: the wait took longer than it may; the call goes on
@@ -548,7 +549,6 @@ function callback:close() end
 ---@field E_UNEXPECTED integer 0x8000FFFF: for actions: this should not have happened
 ---@field E_ACCESSDENIED integer 0x80070005: for actions: the caller is not allowed to
 ---@field ERROR_FILE_NOT_FOUND integer 0x80070002: for actions: a file is missing
----@field ERROR_INVALID_DATA integer 0x8007000D: for actions: what was read makes no sense
 ---@field ERROR_NOT_SUPPORTED integer 0x80070032: for actions: not on this system
 ---@field ERROR_INVALID_STATE integer 0x8007139F: for actions: not at this time
 
