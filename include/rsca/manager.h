@@ -53,6 +53,7 @@ typedef struct rsca_config {
   uint32_t clean_up_ms;   /* how long the clean-up of an action that was stopped may take [200] */
   uint32_t kill_ms;       /* how long a shutdown waits for a worker that does not come back [1000] */
   size_t memory_limit;    /* bytes that the Lua state of a worker may have beyond what its script took [64 MiB] */
+  size_t shared_bytes;    /* what shared values take, see rsca/shared.h [64 MiB] */
 } rsca_config;
 
 /* For a time limit: none. */

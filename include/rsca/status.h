@@ -37,6 +37,7 @@ extern "C" {
 #define RSCA_E_ALREADY_EXISTS ((HRESULT)0x800700B7)         /* the name is taken */
 #define RSCA_E_NO_UNICODE_TRANSLATION ((HRESULT)0x80070459) /* text is not well formed */
 #define RSCA_E_SHUTDOWN_IN_PROGRESS ((HRESULT)0x8007045B)   /* shut down, or shutting down */
+#define RSCA_E_INVALID_DATA ((HRESULT)0x8007000D)           /* what is there is of the wrong kind */
 #define RSCA_E_NOT_FOUND ((HRESULT)0x80070490)              /* no such action, no such call */
 #define RSCA_E_CANCELLED ((HRESULT)0x800704C7)              /* cancelled, or cut by a shutdown */
 #define RSCA_E_POSSIBLE_DEADLOCK ((HRESULT)0x8007046B)      /* it would wait for itself */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "custom_actions.h"
+#include "shared.h"
 #include "shutdown.h"
 #include "sinks.h"
 #include "protocol_manager.h"
@@ -45,6 +46,8 @@ static rsca_config with_defaults(const rsca_config *given) {
     config.kill_ms = 1000;
   if (config.memory_limit == 0)
     config.memory_limit = (size_t)64 << 20;
+  if (config.shared_bytes == 0)
+    config.shared_bytes = (size_t)64 << 20;
   return config;
 }
 
@@ -119,6 +122,7 @@ static void calls_gone(rsci_calls *calls) {
     rsci_engine_release(manager->native);
   rsci_service_fini(&manager->service);
   rsci_runner_release(manager->runner);
+  rsci_shared_destroy(atomic_load(&manager->shared));
   rsci_lock_fini(&manager->watches_lock);
   rsci_lock_fini(&manager->lock);
   free(manager);

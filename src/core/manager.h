@@ -29,6 +29,8 @@ typedef enum rsci_manager_phase { RSCI_OPEN, RSCI_DRAINING, RSCI_DOWN } rsci_man
 
 enum { RSCI_MOST_WORKERS = 1024 };
 
+struct rsci_shared;
+
 struct rsca_manager {
   rsci_refs refs;
   IPmCustomActions custom_actions;   /* its interfaces: they share the count */
@@ -43,6 +45,8 @@ struct rsca_manager {
   rsci_service service;
   uint64_t limit_ns;                    /* the time limit; UINT64_MAX: none */
   _Atomic uint64_t shortest_stretch_ns; /* that was ever asked for */
+
+  _Atomic(struct rsci_shared *) shared; /* made when it is first used, see rsci_manager_shared */
 
   rsci_lock lock; /* Protects what follows; nothing else is locked inside it */
   rsci_registry registry;

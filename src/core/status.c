@@ -19,6 +19,7 @@ static const rsca_status_entry table[] = {
     {"ERROR_SHUTDOWN_IN_PROGRESS", RSCA_E_SHUTDOWN_IN_PROGRESS,
      "the manager has shut down or is shutting down and accepts no more calls"},
     {"ERROR_NOT_FOUND", RSCA_E_NOT_FOUND, "there is no such action, call, registration or interface"},
+    {"ERROR_INVALID_DATA", RSCA_E_INVALID_DATA, "data was given, or found, that makes no sense"},
     {"ERROR_CANCELLED", RSCA_E_CANCELLED, "the call or registration was cancelled, or cut by a shutdown"},
     {"ERROR_TIMEOUT", RSCA_E_TIMEOUT, "the call reached its time limit and was stopped"},
     {"WAIT_TIMEOUT", RSCA_WAIT_TIMEOUT, "the wait reached its own limit; what it waited for goes on"},
@@ -30,7 +31,6 @@ static const rsca_status_entry table[] = {
     {"E_UNEXPECTED", (HRESULT)0x8000FFFF, "the action met something that should never happen"},
     {"E_ACCESSDENIED", (HRESULT)0x80070005, "the caller may not do that"},
     {"ERROR_FILE_NOT_FOUND", (HRESULT)0x80070002, "a file that the action needs is not there"},
-    {"ERROR_INVALID_DATA", (HRESULT)0x8007000D, "the action was given, or found, data that makes no sense"},
     {"ERROR_NOT_SUPPORTED", (HRESULT)0x80070032, "what was asked for is not supported here"},
     {"ERROR_INVALID_STATE", (HRESULT)0x8007139F, "what was asked for does not fit the present state"},
 };

@@ -72,11 +72,10 @@ static int manager_health(lua_State *L) {
   rsca_manager *manager = rscl_manager_check(L, 1);
   size_t in_flight = rsci_manager_live(manager), workers = 0, stuck = 0;
   lua_createtable(L, 0, 5);
-  if (manager->pool) {
+  if (manager->pool)
     rsci_pool_count(manager->pool, &workers, &stuck);
-    set_count(L, "workers", workers);
-    set_count(L, "stuck", stuck);
-  }
+  set_count(L, "workers", workers);
+  set_count(L, "stuck", stuck);
   lua_pushboolean(L, rsci_manager_is_healthy(manager));
   lua_setfield(L, -2, "healthy");
   lua_pushboolean(L, in_flight == 0);

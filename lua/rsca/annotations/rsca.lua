@@ -84,8 +84,8 @@ local rsca = {}
 ---@field healthy boolean whether it takes calls: it has not been shut down, and nobody has begun to
 ---@field idle boolean whether nothing is in flight
 ---@field in_flight integer calls and subscriptions that were accepted and have not ended
----@field workers? integer of a pool: how many threads take calls
----@field stuck? integer of a pool: how many were set aside, because they don't come back from a C function
+---@field workers integer of a pool: how many threads take calls; otherwise 0
+---@field stuck integer of a pool: how many were set aside, because they don't come back from a C function; otherwise 0
 
 ---What m:stats tells.
 ---@class (exact) rsca.stats
@@ -405,8 +405,7 @@ function custom_actions:call(name, args) end
 ---As rsca.run. How long the manager takes to accept the call is its own affair.
 ---@param name string
 ---@param args string|number? passed as text, UTF-8 without a NUL byte; nil: ""
----@param callback rsca.handler? may be left out: run(name, args)
----@param options? rsca.call_options
+---@param callback rsca.handler may be left out: run(name, args)
 ---@return true? accepted nil: refused, the callback will not be called
 ---@return rsca.error? err
 ---@overload fun(self: rsca.custom_actions, name: string, args?: string|number): rsca.request?, rsca.error?
@@ -573,6 +572,7 @@ function callback:close() end
 ---@field ERROR_NO_UNICODE_TRANSLATION integer 0x80070459: text that is not well formed
 ---@field ERROR_SHUTDOWN_IN_PROGRESS integer 0x8007045B: the manager takes no more calls
 ---@field ERROR_NOT_FOUND integer 0x80070490: there is nothing of that name or number
+---@field ERROR_INVALID_DATA integer 0x8007000D: what is there, or was given, is of the wrong kind
 ---@field ERROR_CANCELLED integer 0x800704C7: somebody cancelled the call, or a shutdown cut it
 ---@field ERROR_TIMEOUT integer 0x800705B4: the call took longer than it may
 ---@field WAIT_TIMEOUT integer 0x80070102: the wait took longer than it may; the call goes on
@@ -582,7 +582,6 @@ function callback:close() end
 ---@field E_UNEXPECTED integer 0x8000FFFF: for actions: this should not have happened
 ---@field E_ACCESSDENIED integer 0x80070005: for actions: the caller is not allowed to
 ---@field ERROR_FILE_NOT_FOUND integer 0x80070002: for actions: a file is missing
----@field ERROR_INVALID_DATA integer 0x8007000D: for actions: what was read makes no sense
 ---@field ERROR_NOT_SUPPORTED integer 0x80070032: for actions: not on this system
 ---@field ERROR_INVALID_STATE integer 0x8007139F: for actions: not at this time
 
