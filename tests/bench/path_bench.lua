@@ -1,0 +1,54 @@
+-- A call on one thread, from the caller to the callback, against a bare protected call of the same function.
+
+local bench = require "bench.bench"
+local caller = require "bench.caller"
+local path = require "bench.path"
+local rsca = require "rsca"
+
+local text = path.text
+
+local function echo(args)
+  return args
+end
+
+assert(rsca.register("echo", echo))
+path.register_native("native")
+
+local function run_lua(in_flight)
+  return function(n)
+    caller.fly(n, in_flight, #text, "echo", text, rsca.run, rsca.step)
+  end
+end
+
+local of = bench.rounds {
+  instructions = true,
+  { "bare", function(n) path.bare(n, echo) end },
+  { "bare, one", function(n) path.bare_one(n, echo) end },
+  { "bare, distinct", function(n) path.bare_distinct(n, echo) end },
+  { "C, 1", function(n) path.run(n, 1) end },
+  { "C, 1024", function(n) path.run(n, 1024) end, unit = 1024 },
+  { "interface, 1024", function(n) path.run_interface(n, 1024) end, unit = 1024 },
+  { "C distinct, 1024", function(n) path.run_distinct(n, 1024) end, unit = 1024 },
+  { "native, 1024", function(n) path.run(n, 1024, "native") end, unit = 1024 },
+  { "Lua, 1", run_lua(1) },
+  { "Lua, 1024", run_lua(1024), unit = 1024 },
+}
+
+local function row(what, sample, at_most, baseline)
+  bench.row { what, sample, than = baseline or of.bare, called = "bare", at_most = at_most }
+end
+
+bench.row { "bare lua_pcall of a Lua function, two strings", of.bare }
+row("the same with one string", of["bare, one"])
+row("the same with two distinct strings each time", of["bare, distinct"])
+row("C caller → Lua action → C callback, one at a time", of["C, 1"], 1.4)
+row("the same, 1024 in flight", of["C, 1024"], 1.4)
+row("the same by RunCustomAction, in UTF-16", of["interface, 1024"], 1.4)
+row("the same with distinct arguments, against bare with distinct ones", of["C distinct, 1024"], 1.3,
+  of["bare, distinct"])
+row("C caller → C action → C callback, 1024 in flight", of["native, 1024"])
+row("Lua caller → Lua action → Lua handler, one at a time", of["Lua, 1"], 2.8)
+row("the same, 1024 in flight", of["Lua, 1024"], 2.3)
+row("an action that may yield: the Lua action less the C action", bench.combine(function(lua, native)
+  return lua - native
+end, of["C, 1024"], of["native, 1024"]), 1.05)
