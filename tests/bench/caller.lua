@@ -3,20 +3,36 @@
 local caller = {}
 
 -- Calls `run(name, args, handler)` n times, at most `in_flight` of them at once, and `step()` until all have ended. Each
--- must answer with `size` bytes.
+-- must answer with `size` bytes. The loops do no more than a caller has to.
 function caller.fly(n, in_flight, size, name, args, run, step)
   local ended = 0
   local function handler(status, response)
-    if status ~= 0 or #response ~= size then
+    if status == 0 and #response == size then
+      ended = ended + 1
+    else
       error(("%s failed: 0x%08X %s"):format(name, status, response), 0)
     end
-    ended = ended + 1
   end
-  local submitted = 0
-  while submitted < n do
-    for _ = 1, math.min(in_flight, n - submitted) do
-      assert(run(name, args, handler))
-      submitted = submitted + 1
+  local function refused()
+    error(name .. " was refused", 0)
+  end
+  if in_flight == 1 then
+    for i = 1, n do
+      if not run(name, args, handler) then
+        refused()
+      end
+      while ended < i do
+        step()
+      end
+    end
+    return
+  end
+  for submitted = in_flight, n + in_flight - 1, in_flight do
+    submitted = math.min(submitted, n)
+    for _ = ended + 1, submitted do
+      if not run(name, args, handler) then
+        refused()
+      end
     end
     while ended < submitted do
       step()

@@ -20,6 +20,13 @@ local function run_lua(in_flight)
   end
 end
 
+-- What a script can do without rsca.
+local function run_by_hand(_, args, handler)
+  local good, response = pcall(echo, args)
+  handler(good and 0 or 1, response, true)
+  return true
+end
+
 local of = bench.rounds {
   instructions = true,
   { "bare", function(n) path.bare(n, echo) end },
@@ -30,6 +37,7 @@ local of = bench.rounds {
   { "interface, 1024", function(n) path.run_interface(n, 1024) end, unit = 1024 },
   { "C distinct, 1024", function(n) path.run_distinct(n, 1024) end, unit = 1024 },
   { "native, 1024", function(n) path.run(n, 1024, "native") end, unit = 1024 },
+  { "by hand", function(n) caller.fly(n, 1, #text, "echo", text, run_by_hand) end },
   { "Lua, 1", run_lua(1) },
   { "Lua, 1024", run_lua(1024), unit = 1024 },
 }
@@ -49,6 +57,7 @@ row("the same with distinct arguments, against bare with distinct ones", of["C d
 row("C caller → C action → C callback, 1024 in flight", of["native, 1024"])
 row("Lua caller → Lua action → Lua handler, one at a time", of["Lua, 1"], 2.8)
 row("the same, 1024 in flight", of["Lua, 1024"], 2.3)
+row("by hand: the same loop in Lua around pcall and the handler, at once", of["by hand"])
 row("an action that may yield: the Lua action less the C action", bench.combine(function(lua, native)
   return lua - native
 end, of["C, 1024"], of["native, 1024"]), 1.05)
