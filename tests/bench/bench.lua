@@ -7,8 +7,8 @@
 --   }
 --   bench.row { "ours", of.ours, than = of.bare, called = "bare", at_most = 1.4 }
 --
--- Every round measures every subject once, one after the other, so that what slows the machine for a while slows all of
--- them. A ratio is that of two samples of one round; a row shows the median and the quartiles over all rounds.
+-- Every round measures every subject once, one after the other, so that what slows the machine for a while slows all
+-- of them. A ratio is that of two samples of one round; a row shows the median and the quartiles over all rounds.
 --
 -- RSCA_BENCH_SMOKE=1 measures hardly at all: to see that a program works.
 -- RSCA_BENCH_ROWS=1 leaves out the head of the table, which else comes before the first row.
@@ -114,7 +114,6 @@ local function print_row(cells)
   print_cells(cells)
 end
 
-
 local function verdict(value, row)
   if row.at_most then
     return "≤ " .. (row.show or digits)(row.at_most), value <= row.at_most and "yes" or "no"
@@ -125,8 +124,8 @@ end
 
 -- A row about what `rounds` gave for a subject, per operation:
 -- { what, sample, than =, called = [, faster = true] [, at_most = | at_least =]}.
--- The ratio is how many times as long it takes as `than`, a sample of the same rounds whose short name is `called`; with
--- `faster` it is how many times as long that takes.
+-- The ratio is how many times as long it takes as `than`, a sample of the same rounds whose short name is `called`;
+-- with `faster` it is how many times as long that takes.
 function bench.row(row)
   local what, sample = row[1], row[2]
   local cells = { what, bench.time(summary(sample).median) }
@@ -149,7 +148,8 @@ function bench.row(row)
   print_row(cells)
 end
 
--- A row about something that is not measured in rounds: { what, value, show = function, note =, at_most = | at_least =}.
+-- A row about something that is not measured in rounds:
+-- { what, value, show = function [, note =] [, at_most = | at_least =]}.
 -- `show` makes a text of the value and of the goal.
 function bench.figure(row)
   local goal, met = verdict(row[2], row)
@@ -217,10 +217,9 @@ local function count(subjects, samples)
   local scratch <close> = bench.directory()
   local directory = scratch.path
   local operations = directory .. "/operations"
-  core.setenv("RSCA_BENCH_COUNT", operations)
-  local valgrind <close> = process.start("valgrind", "--quiet", "--tool=callgrind", "--collect-atstart=no",
-    "--toggle-collect=bench_counted", "--dump-after=bench_counted", "--callgrind-out-file=" .. directory .. "/out",
-    table.unpack(arg, -1))
+  local valgrind <close> = process.start("env", "RSCA_BENCH_COUNT=" .. operations, "valgrind", "--quiet",
+    "--tool=callgrind", "--collect-atstart=no", "--toggle-collect=bench_counted", "--dump-after=bench_counted",
+    "--callgrind-out-file=" .. directory .. "/out", table.unpack(arg, -1))
   assert(valgrind:wait() == 0, "valgrind failed")
   local i = 0
   for line in io.lines(operations) do
@@ -231,8 +230,10 @@ local function count(subjects, samples)
 end
 
 -- Measures each subject, { name, function(n) [, unit =] } or { name, sample = function() return ns end }, once in each
--- round. Returns a table by name of samples: ns per operation, one for each round. `instructions`: also counts instructions, for what one thread does alone; at most one
--- call in a program says so, and before any other.
+-- round. Returns a table by name of samples: ns per operation, one for each round.
+--
+-- With `instructions = true` beside the subjects it counts these too, for what one thread does alone. At most one call
+-- in a program says so, and before any other.
 function bench.rounds(subjects)
   if counting then
     count_here(subjects)

@@ -2,8 +2,8 @@
 
 local caller = {}
 
--- Calls `run(name, args, handler)` n times, at most `in_flight` of them at once, and `step()` until all have ended. Each
--- must answer with `size` bytes. The loops do no more than a caller has to.
+-- Calls `run(name, args, handler)` n times, at most `in_flight` of them at once, and `step()` until all have ended.
+-- Each must answer with `size` bytes. The loops do no more than a caller has to.
 function caller.fly(n, in_flight, size, name, args, run, step)
   local ended = 0
   local function handler(status, response)

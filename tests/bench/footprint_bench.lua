@@ -84,7 +84,8 @@ local of = bench.rounds {
 }
 bench.row { "manager: create + destroy", of.managers }
 bench.row { "Lua state: create, script, pcall, close", of.plain }
-bench.row { "the same with rsca, and a call through it: start to first result", of.rsca, than = of.plain, called = "plain" }
+bench.row { "the same with rsca, and a call through it: start to first result", of.rsca, than = of.plain,
+  called = "plain" }
 
 -- ---- A process of stock Lua ----
 

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -43,6 +44,7 @@ static void become(char *const *argv, pid_t parent, bool silent) {
       prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != parent)
     _exit(127);
   (void)execvp(argv[0], argv);
+  (void)dprintf(STDERR_FILENO, "%s: %s\n", argv[0], strerror(errno));
   _exit(127);
 }
 

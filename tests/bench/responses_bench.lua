@@ -1,11 +1,11 @@
--- Responses of several sizes: what they take, and how often they are copied. Bare is a pcall of the same action, and for
--- Lua one copy of its response and a pcall of the handler.
+-- Responses of several sizes: what they take, and how often they are copied. Bare is a pcall of the same action, and
+-- for Lua one copy of its response and a pcall of the handler.
 --
--- Copies are counted in a second run of this program, with a library preloaded that looks at every memcpy: see copies.c.
+-- Copies are counted in a second run of this program, with a library preloaded that looks at every memcpy: see
+-- copies.c.
 
 local bench = require "bench.bench"
 local caller = require "bench.caller"
-local core = require "bench.core"
 local path = require "bench.path"
 local process = require "bench.process"
 local rsca = require "rsca"

@@ -41,7 +41,7 @@ local function measure()
   end, unit = 1024 } }.run
 end
 
-local before = measure()
+local before = measure() -- these rounds can't be interleaved with those that come
 collect()
 local resident, of_lua = core.resident(), collectgarbage("count") * 1024
 for _ = 1, count do
