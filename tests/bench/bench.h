@@ -20,6 +20,7 @@ int bench_open_process(lua_State *L);
 int bench_open_path(lua_State *L);
 int bench_open_footprint(lua_State *L);
 int bench_open_uv(lua_State *L);
+int bench_open_workers(lua_State *L);
 
 uint64_t bench_now_ns(void);
 

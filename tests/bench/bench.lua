@@ -156,6 +156,15 @@ function bench.figure(row)
   print_row { row[1], row.show(row[2]), row.note, nil, nil, nil, goal, met }
 end
 
+-- A row about what this process takes of a core while `wait(seconds)` waits for something that doesn't come.
+function bench.idle(what, wait)
+  local start_ns, cpu_ns = core.now(), core.cpu()
+  wait(bench.size(2, 0.05))
+  bench.figure { what, 100 * (core.cpu() - cpu_ns) / (core.now() - start_ns), show = function(percent)
+    return ("%.2f %%"):format(percent)
+  end, at_most = 0.1 }
+end
+
 -- ---- Measuring ----
 
 local function timed(run, n)

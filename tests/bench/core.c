@@ -75,6 +75,16 @@ static int core_cpus(lua_State *L) {
   return 1;
 }
 
+/* sleep(seconds): blocks this thread */
+static int core_sleep(lua_State *L) {
+  lua_Number seconds = luaL_checknumber(L, 1);
+  struct timespec left = {.tv_sec = (time_t)seconds};
+  left.tv_nsec = (long)((seconds - (lua_Number)left.tv_sec) * 1e9);
+  while (nanosleep(&left, &left) != 0)
+    ;
+  return 0;
+}
+
 /* setenv(name, value) */
 static int core_setenv(lua_State *L) {
   if (setenv(luaL_checkstring(L, 1), luaL_checkstring(L, 2), 1) != 0)
@@ -97,9 +107,9 @@ static int core_counted(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"now", core_now},   {"cpu", core_cpu},   {"resident", core_resident}, {"allocated", core_allocated},
-    {"trim", core_trim}, {"cpus", core_cpus}, {"setenv", core_setenv},     {"counted", core_counted},
-    {NULL, NULL}};
+    {"now", core_now},         {"cpu", core_cpu},   {"resident", core_resident}, {"allocated", core_allocated},
+    {"trim", core_trim},       {"cpus", core_cpus}, {"sleep", core_sleep},       {"setenv", core_setenv},
+    {"counted", core_counted}, {NULL, NULL}};
 
 int bench_open_core(lua_State *L) {
   luaL_newlib(L, functions);

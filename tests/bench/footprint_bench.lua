@@ -115,15 +115,10 @@ bench.row { "the same with the module: start to first result", of.rsca, than = o
 
 -- ---- Idle ----
 
--- What it takes while it waits for something that doesn't come.
-local wait_s = bench.size(2, 0.05)
 rsca.loop()
-local start_ns, cpu_ns = core.now(), core.cpu()
-local end_ns = start_ns + wait_s * 1e9
-while core.now() < end_ns do
-  rsca.wait((end_ns - core.now()) / 1e9)
-end
-local part = (core.cpu() - cpu_ns) / (core.now() - start_ns)
-bench.figure { "idle process, of a core", 100 * part, show = function(percent)
-  return ("%.2f %%"):format(percent)
-end, at_most = 0.1 }
+bench.idle("idle process, of a core", function(seconds)
+  local end_ns = core.now() + seconds * 1e9
+  while core.now() < end_ns do
+    rsca.wait((end_ns - core.now()) / 1e9)
+  end
+end)

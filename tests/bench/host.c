@@ -11,10 +11,11 @@
 
 #include <rsca/lua.h>
 
-const luaL_Reg bench_modules[] = {
-    {"bench.core", bench_open_core},           {"bench.process", bench_open_process}, {"bench.path", bench_open_path},
+const luaL_Reg bench_modules[] = {{"bench.core", bench_open_core},           {"bench.process", bench_open_process},
+                                  {"bench.path", bench_open_path},
 
-    {"bench.footprint", bench_open_footprint}, {"bench.uv", bench_open_uv},           {NULL, NULL}};
+                                  {"bench.footprint", bench_open_footprint}, {"bench.uv", bench_open_uv},
+                                  {"bench.workers", bench_open_workers},     {NULL, NULL}};
 
 static int traceback(lua_State *L) {
   luaL_traceback(L, L, luaL_tolstring(L, 1, NULL), 1);

@@ -154,6 +154,7 @@ static const ICustomActionResultCallbackVtbl callback_vtbl = {callback_AddRef, c
 /* Who submits one call. */
 typedef struct caller {
   rsca_manager *manager;
+  rsca_manager *own; /* of the state where actions in Lua are stepped */
   IPmCustomActions *actions;
   const char *name;
   bool distinct;
@@ -183,7 +184,7 @@ static HRESULT fly(caller *self, HRESULT (*submit)(caller *self), uint64_t count
         return status;
     }
     while (self->flight.ended < submitted) {
-      HRESULT status = rsca_manager_step(self->manager, 0);
+      HRESULT status = rsca_manager_step(self->own, 0);
       if (status != S_OK)
         return status;
     }
@@ -199,18 +200,28 @@ static int run(lua_State *L, HRESULT (*submit)(caller *self), bool distinct) {
                  .flight = {.size = size},
                  .callback = {{&callback_vtbl}, 1, NULL}};
   self.callback.flight = &self.flight;
-  if (FAILED(rsca_lua_own_manager(L, &self.manager)))
+  if (FAILED(rsca_lua_own_manager(L, &self.own)))
     return luaL_error(L, "this state has no manager");
+  self.manager = self.own;
+  (void)rsca_manager_add_ref(self.manager);
+  if (!lua_isnoneornil(L, 5)) {
+    (void)rsca_manager_release(self.manager);
+    if (FAILED(rsca_lua_to_manager(L, 5, &self.manager))) {
+      (void)rsca_manager_release(self.own);
+      return luaL_argerror(L, 5, "a manager expected");
+    }
+  }
   self.actions = rsca_manager_custom_actions(self.manager);
   HRESULT status = fly(&self, submit, count, in_flight);
   (void)self.actions->lpVtbl->Release(self.actions);
   (void)rsca_manager_release(self.manager);
+  (void)rsca_manager_release(self.own);
   if (status != S_OK || self.callback.refs != 1)
     return luaL_error(L, "a call failed: 0x%s", rsca_status_find(status) ? rsca_status_find(status)->name : "?");
   return 0;
 }
 
-/* run(n, in_flight [, name [, size]]): C caller -> action -> C callback, through queue and step */
+/* run(n, in_flight [, name [, size [, manager]]]): C caller -> action -> C callback, through queue and step */
 static int path_run(lua_State *L) {
   return run(L, submit_by_function, false);
 }
@@ -223,6 +234,18 @@ static int path_run_distinct(lua_State *L) {
 /* run_interface(n, in_flight): by the documented method, in UTF-16; the action is "echo" */
 static int path_run_interface(lua_State *L) {
   return run(L, submit_by_interface, false);
+}
+
+/* manager(time_limit_ms): a new one, whose calls have so long */
+static int path_manager(lua_State *L) {
+  const rsca_config config = {.time_limit_ms = (uint32_t)bench_check_count(L, 1)};
+  rsca_manager *manager;
+  HRESULT status = rsca_manager_create(&config, &manager);
+  if (SUCCEEDED(status)) {
+    status = rsca_lua_push_manager(L, manager);
+    (void)rsca_manager_release(manager);
+  }
+  return SUCCEEDED(status) ? 1 : luaL_error(L, "a manager can't be made");
 }
 
 /* ---- Streams ---- */
@@ -322,6 +345,7 @@ static const luaL_Reg functions[] = {{"bare", path_bare},
                                      {"bare_one", path_bare_one},
                                      {"bare_distinct", path_bare_distinct},
                                      {"bare_response", path_bare_response},
+                                     {"manager", path_manager},
                                      {"run", path_run},
                                      {"run_distinct", path_run_distinct},
                                      {"run_interface", path_run_interface},

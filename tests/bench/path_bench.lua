@@ -14,6 +14,12 @@ end
 assert(rsca.register("echo", echo))
 path.register_native("native")
 
+-- Two managers beside the state's own, one of them with a time limit that is never due.
+local unlimited = path.manager(0xFFFFFFFF)
+local limited = path.manager(24 * 3600 * 1000)
+assert(unlimited:register("echo", echo))
+assert(limited:register("echo", echo))
+
 local function run_lua(in_flight)
   return function(n)
     caller.fly(n, in_flight, #text, "echo", text, rsca.run, rsca.step)
@@ -36,6 +42,8 @@ local of = bench.rounds {
   { "C, 1024", function(n) path.run(n, 1024) end, unit = 1024 },
   { "interface, 1024", function(n) path.run_interface(n, 1024) end, unit = 1024 },
   { "C distinct, 1024", function(n) path.run_distinct(n, 1024) end, unit = 1024 },
+  { "unlimited, 1024", function(n) path.run(n, 1024, "echo", nil, unlimited) end, unit = 1024 },
+  { "limited, 1024", function(n) path.run(n, 1024, "echo", nil, limited) end, unit = 1024 },
   { "native, 1024", function(n) path.run(n, 1024, "native") end, unit = 1024 },
   { "by hand", function(n) caller.fly(n, 1, #text, "echo", text, run_by_hand) end },
   { "Lua, 1", run_lua(1) },
@@ -61,3 +69,5 @@ row("by hand: the same loop in Lua around pcall and the handler, at once", of["b
 row("an action that may yield: the Lua action less the C action", bench.combine(function(lua, native)
   return lua - native
 end, of["C, 1024"], of["native, 1024"]), 1.05)
+bench.row { "C caller → Lua action → C callback, a time limit that is not due", of["limited, 1024"],
+  than = of["unlimited, 1024"], called = "none", at_most = 1.02 }
