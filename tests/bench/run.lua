@@ -28,7 +28,7 @@ for _, name in ipairs(wanted) do
 end
 
 print(("%s, %d CPUs, Linux %s, %s, %s, %s"):format(first_match("/proc/cpuinfo", "model name%s*: ([^\n]+)"), core.cpus(),
-  first_match("/proc/sys/kernel/osrelease", "[^\n]+"), core.compiler, core.lua_release, os.date("%Y-%m-%d")))
+  first_match("/proc/sys/kernel/osrelease", "^[%d.]+"), core.compiler, core.lua_release, os.date("%Y-%m-%d")))
 print()
 bench.head()
 core.setenv("RSCA_BENCH_ROWS", "1")
