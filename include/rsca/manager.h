@@ -167,6 +167,29 @@ RSCA_API HRESULT rsca_manager_cancel(rsca_manager *manager, uint64_t id, unsigne
  */
 RSCA_API HRESULT rsca_manager_shutdown(rsca_manager *manager, bool immediate);
 
+/* A call that has not ended; all strings Borrowed for the call. */
+typedef struct rsca_call_info {
+  uint64_t id;
+  const char *action;
+  const char *args;  /* the first 63 bytes of its arguments, UTF-8 */
+  size_t args_size;  /* how many there are in all */
+  uint64_t age_ms;   /* since it was accepted */
+  const char *state; /* "queued"; "running": its code is being executed; "waiting": for whatever */
+  bool registration;
+  const char *traceback; /* where its Lua code is; NULL: it has none, or its thread did not answer */
+} rsca_call_info;
+
+/*
+ * Calls `visit` for each call in flight, oldest first. Lua states on other threads are asked where their calls are;
+ * that blocks for 50 ms at most. S_OK, E_INVALIDARG, E_OUTOFMEMORY.
+ */
+RSCA_API HRESULT rsca_manager_running(rsca_manager *manager, void (*visit)(void *user, const rsca_call_info *call),
+                                      void *user);
+
+/* The same for those that a shutdown found in flight when it began to cut: without a traceback. S_OK, E_INVALIDARG. */
+RSCA_API HRESULT rsca_manager_cut_calls(rsca_manager *manager, void (*visit)(void *user, const rsca_call_info *call),
+                                        void *user);
+
 /* What a manager holds at a moment. */
 typedef struct rsca_manager_stats {
   uint64_t accepted;        /* calls accepted since it was made */

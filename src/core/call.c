@@ -117,6 +117,7 @@ rsca_call *rsci_calls_accept(rsci_calls *calls, rsci_action *action, const char 
   atomic_store_explicit(&call->telling, RSCI_TELLING_NOTHING, memory_order_relaxed);
   atomic_store_explicit(&call->due_ns, UINT64_MAX, memory_order_relaxed);
   call->stretch_ns = 0;
+  call->accepted_ns = rsci_coarse_ns();
   call->watch = RSCI_WATCH;
   call->pooled = false;
   call->overflow = false;

@@ -81,6 +81,7 @@ struct rsca_call {
   atomic_bool stop;                /* its patience is over: what runs is made to raise */
   _Atomic(char *) where;           /* owned: where it was when that happened, and what its end says; NULL: not known */
   atomic_int telling;
+  uint64_t accepted_ns;    /* coarse */
   _Atomic uint64_t due_ns; /* when that will be so; UINT64_MAX: never */
   uint64_t stretch_ns;     /* of a registration: how long it may run uninterrupted; 0: for ever */
   enum { RSCI_WATCH, RSCI_WATCH_STOPPED, RSCI_WATCH_RAISED } watch; /* how far the service has got with stopping it */

@@ -17,6 +17,7 @@
 typedef struct rsci_engine rsci_engine;
 struct rsci_action;
 struct rsca_call;
+struct rsci_inspected;
 
 typedef struct rsci_engine_ops {
   /* Takes and runs tasks with rsci_runner_next until that returns NULL. Thread that steps. */
@@ -34,6 +35,8 @@ typedef struct rsci_engine_ops {
   /* Makes what runs for a call that should stop raise, if it is running. NULL: that can't be done. Any thread, the call
    * held. */
   void (*interrupt)(rsci_engine *engine, struct rsca_call *call);
+  /* Has it tell where a call is: rsci_inspected_tell, once, and the snapshot released. NULL: it can't. Any thread. */
+  void (*inspect)(rsci_engine *engine, struct rsci_inspected *inspected);
   /* For an engine that others run the calls of (a pool), else NULL. Any thread. submit: takes an accepted call.
    * withdraw: takes back one that has ended in the queue; false: it is not there any more. */
   bool (*submit)(rsci_engine *engine, struct rsca_call *call);

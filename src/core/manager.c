@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "custom_actions.h"
+#include "inspect.h"
 #include "shared.h"
 #include "shutdown.h"
 #include "sinks.h"
@@ -75,7 +76,7 @@ HRESULT rsci_manager_create(rsci_runner *runner, const rsca_config *config, rsca
   if (!manager->native)
     goto fail_service;
   manager->limit_ns = limit_of(manager->config.time_limit_ms);
-  atomic_init(&manager->shortest_stretch_ns, UINT64_MAX);
+  atomic_init(&manager->shortest_limit_ns, UINT64_MAX);
   rsci_refs_init(&manager->refs);
   manager->custom_actions.lpVtbl = &rsci_custom_actions_vtbl;
   manager->custom_actions2.lpVtbl = &rsci_custom_actions2_vtbl;
@@ -115,6 +116,8 @@ HRESULT rsca_manager_create(const rsca_config *config, rsca_manager **out) {
 /* Nothing refers to it any more, and no call is left. */
 static void calls_gone(rsci_calls *calls) {
   rsca_manager *manager = manager_of_calls(calls);
+  if (manager->cut_calls)
+    rsci_snapshot_release(manager->cut_calls);
   rsci_calls_fini(calls);
   if (manager->pool)
     rsci_pool_free(manager->pool);
@@ -206,7 +209,7 @@ void rsci_manager_unwatch(rsca_manager *manager, rsci_watch *watch) {
 static void calls_quiet(rsci_calls *calls) {
   rsca_manager *manager = manager_of_calls(calls);
   rsci_manager_tell_watches(manager);
-  if (manager->pool)
+  if (atomic_load(&calls->watched))
     rsci_service_kick(&manager->service);
 }
 
@@ -221,11 +224,10 @@ static rsca_call *find_in_session(const rsci_session *session, const char *name,
 
 /* Lock held. */
 static void set_limit(rsca_manager *manager, rsca_call *call, uint64_t limit_ns) {
-  if (call->sink.ops->report && !call->sink.limit_ns) {
+  if (call->sink.ops->report && !call->sink.limit_ns)
     call->stretch_ns = limit_ns;
-    if (limit_ns < atomic_load(&manager->shortest_stretch_ns))
-      atomic_store(&manager->shortest_stretch_ns, limit_ns);
-  }
+  if (limit_ns < atomic_load_explicit(&manager->shortest_limit_ns, memory_order_relaxed))
+    atomic_store(&manager->shortest_limit_ns, limit_ns);
   uint64_t due_ns = rsci_now_ns() + limit_ns;
   if (!call->stretch_ns)
     atomic_store(&call->due_ns, due_ns);

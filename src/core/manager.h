@@ -30,6 +30,7 @@ typedef enum rsci_manager_phase { RSCI_OPEN, RSCI_DRAINING, RSCI_DOWN } rsci_man
 enum { RSCI_MOST_WORKERS = 1024 };
 
 struct rsci_shared;
+struct rsci_snapshot;
 
 struct rsca_manager {
   rsci_refs refs;
@@ -43,9 +44,10 @@ struct rsca_manager {
   rsci_pool *pool;         /* NULL: none */
   atomic_bool threads_run; /* those that it needs so far */
   rsci_service service;
-  uint64_t limit_ns;                    /* the time limit; UINT64_MAX: none */
-  _Atomic uint64_t shortest_stretch_ns; /* that was ever asked for */
+  uint64_t limit_ns;                  /* the time limit; UINT64_MAX: none */
+  _Atomic uint64_t shortest_limit_ns; /* that was ever asked for */
 
+  struct rsci_snapshot *cut_calls;      /* what a shutdown has cut; the lock; NULL: nothing yet */
   _Atomic(struct rsci_shared *) shared; /* made when it is first used, see rsci_manager_shared */
 
   rsci_lock lock; /* Protects what follows; nothing else is locked inside it */

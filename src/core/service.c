@@ -89,10 +89,12 @@ static uint64_t look(rsci_service *service) {
     rsci_lock_take(&manager->lock);
     rsca_call *call = take_due(&manager->calls, &place, now_ns, &next_ns);
     if (!call) {
-      /* A stretch that begins meanwhile is due no earlier than this. */
-      uint64_t stretch_ns = atomic_load(&manager->shortest_stretch_ns);
-      if (manager->calls.live > 0 && stretch_ns < next_ns - now_ns)
-        next_ns = now_ns + stretch_ns;
+      /* While calls come, what begins meanwhile is found in time, and need not wake this thread. */
+      uint64_t shortest_ns = atomic_load(&manager->shortest_limit_ns);
+      bool busy = manager->calls.live > 0 || manager->calls.accepted != service->seen;
+      if (busy && shortest_ns < next_ns - now_ns)
+        next_ns = now_ns + shortest_ns;
+      service->seen = manager->calls.accepted;
       atomic_store(&service->next_ns, next_ns);
     }
     rsci_lock_leave(&manager->lock);

@@ -28,6 +28,7 @@ typedef struct rsci_service {
   enum { RSCI_SERVICE_NONE, RSCI_SERVICE_RUNS, RSCI_SERVICE_DONE, RSCI_SERVICE_JOINED } phase; /* manager's lock */
   atomic_bool stop;
   _Atomic uint64_t next_ns; /* when it looks again, unless told */
+  uint64_t seen;            /* how many calls had been accepted when it looked last; its own */
   rsci_condition done;      /* with the manager's lock */
 } rsci_service;
 

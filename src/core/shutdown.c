@@ -1,6 +1,7 @@
 #include "shutdown.h"
 
 #include "health.h"
+#include "inspect.h"
 
 static const char shutdown_text[] = "the manager was shut down";
 
@@ -23,6 +24,23 @@ static rsca_call *next_to_cut(rsca_manager *manager, size_t *place, bool *marked
   return found;
 }
 
+/* Keeps what was in flight, for whoever asks later: the first time that there is something. */
+static void note_cut(rsca_manager *manager) {
+  if (manager->cut_calls || rsci_manager_live(manager) == 0)
+    return;
+  rsci_snapshot *snapshot = rsci_snapshot_take(manager);
+  if (!snapshot)
+    return;
+  rsci_snapshot_detach(snapshot);
+  rsci_lock_take(&manager->lock);
+  rsci_snapshot *before = manager->cut_calls;
+  if (!before)
+    manager->cut_calls = snapshot;
+  rsci_lock_leave(&manager->lock);
+  if (before)
+    rsci_snapshot_release(snapshot);
+}
+
 static void refuse_calls(rsca_manager *manager, bool immediate) {
   rsci_lock_take(&manager->lock);
   if (immediate) {
@@ -37,6 +55,7 @@ static void refuse_calls(rsca_manager *manager, bool immediate) {
 /* Refuses new calls and ends every live one: those of this runner here, in a step of it; the others on theirs. Whoever
  * asked for health is told. */
 static void cut(rsca_manager *manager) {
+  note_cut(manager);
   refuse_calls(manager, true);
   size_t place = 0;
   bool marked;
@@ -211,6 +230,7 @@ static void drain_here(rsca_manager *manager) {
 /* ---- Pools: the service does it ---- */
 
 void rsci_manager_cut_pool(rsca_manager *manager) {
+  note_cut(manager);
   refuse_calls(manager, true);
   size_t place = 0;
   bool marked;

@@ -32,8 +32,15 @@ static inline void rsci_lock_leave(rsci_lock *lock) {
 
 typedef pthread_cond_t rsci_condition;
 
+/* Its times are monotonic. */
 static inline bool rsci_condition_init(rsci_condition *condition) {
-  return pthread_cond_init(condition, NULL) == 0;
+  pthread_condattr_t attributes;
+  if (pthread_condattr_init(&attributes) != 0)
+    return false;
+  (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+  bool made = pthread_cond_init(condition, &attributes) == 0;
+  (void)pthread_condattr_destroy(&attributes);
+  return made;
 }
 
 static inline void rsci_condition_fini(rsci_condition *condition) {
@@ -43,6 +50,12 @@ static inline void rsci_condition_fini(rsci_condition *condition) {
 /* With the lock taken. May return early. */
 static inline void rsci_condition_wait(rsci_condition *condition, rsci_lock *lock) {
   (void)pthread_cond_wait(condition, lock);
+}
+
+static inline void rsci_condition_wait_until(rsci_condition *condition, rsci_lock *lock, uint64_t until_ns) {
+  const struct timespec until = {.tv_sec = (time_t)(until_ns / UINT64_C(1000000000)),
+                                 .tv_nsec = (long)(until_ns % UINT64_C(1000000000))};
+  (void)pthread_cond_timedwait(condition, lock, &until);
 }
 
 static inline void rsci_condition_tell_all(rsci_condition *condition) {
@@ -70,6 +83,13 @@ static inline bool rsci_thread_is_self(rsci_thread thread) {
 static inline uint64_t rsci_now_ns(void) {
   struct timespec now;
   (void)clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * RSCI_NS_PER_SECOND + (uint64_t)now.tv_nsec;
+}
+
+/* The same, some milliseconds behind, for less. */
+static inline uint64_t rsci_coarse_ns(void) {
+  struct timespec now;
+  (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
   return (uint64_t)now.tv_sec * RSCI_NS_PER_SECOND + (uint64_t)now.tv_nsec;
 }
 

@@ -6,6 +6,7 @@
 #include "error.h"
 #include "fiber.h"
 #include "handler.h"
+#include "inspect.h"
 #include "core/shutdown.h"
 #include "manager_proxy.h"
 #include "options.h"
@@ -13,6 +14,17 @@
 #include "responses.h"
 #include "subscription.h"
 #include "text_args.h"
+
+/* Whether nothing is in flight any more, and what had to be cut. */
+static int shutdown_result(lua_State *L, bool done) {
+  lua_pushboolean(L, done);
+  rsca_manager *manager = rscl_manager_test(L, 1);
+  if (manager)
+    rscl_push_cut_calls(L, manager);
+  else
+    lua_newtable(L);
+  return 2;
+}
 
 /* The workers end what is in flight; this state's handlers hear of it meanwhile. */
 static int shut_pool_down(lua_State *L, rscl_state *state, bool immediate) {
@@ -27,8 +39,7 @@ static int shut_pool_down(lua_State *L, rscl_state *state, bool immediate) {
   }
   if (done && manager)
     (void)rsca_manager_shutdown(manager, true); /* its threads are joined */
-  lua_pushboolean(L, done && !inside);
-  return 1;
+  return shutdown_result(L, done && !inside);
 }
 
 /* m:shutdown([immediate]): true when nothing is in flight any more, false when that ends in the following steps */
@@ -44,8 +55,7 @@ static int manager_shutdown(lua_State *L) {
     return shut_pool_down(L, state, immediate);
   HRESULT status = rsca_manager_shutdown(manager, immediate);
   rscl_manager_settle(L, RSCL_BOX, 1);
-  lua_pushboolean(L, status == S_OK);
-  return 1;
+  return shutdown_result(L, status == S_OK);
 }
 
 static void set_count(lua_State *L, const char *name, uint64_t count) {
@@ -272,6 +282,11 @@ static int module_cancel(lua_State *L) {
   return cancel_call(L, OWN_PROXY, 1);
 }
 
+static int module_running(lua_State *L) {
+  (void)own_manager(L);
+  return rscl_running_calls(L, rscl_check_state(L), OWN_PROXY);
+}
+
 static int module_list(lua_State *L) {
   (void)own_manager(L);
   return list_actions(L, OWN_PROXY);
@@ -291,6 +306,7 @@ const luaL_Reg rscl_manager_functions[] = {{"register", module_register},
                                            {"responses", module_responses},
                                            {"cancel", module_cancel},
                                            {"list", module_list},
+                                           {"running", module_running},
                                            {"own_manager", module_own_manager},
                                            {NULL, NULL}};
 
@@ -326,6 +342,11 @@ static int manager_responses(lua_State *L) {
 static int manager_cancel(lua_State *L) {
   (void)rscl_manager_check(L, 1);
   return cancel_call(L, 1, 2);
+}
+
+static int manager_running(lua_State *L) {
+  (void)rscl_manager_check(L, 1);
+  return rscl_running_calls(L, rscl_check_state(L), 1);
 }
 
 static int manager_list(lua_State *L) {
@@ -384,6 +405,7 @@ static const luaL_Reg manager_methods[] = {{"register", manager_register},
                                            {"responses", manager_responses},
                                            {"cancel", manager_cancel},
                                            {"list", manager_list},
+                                           {"running", manager_running},
                                            {"stats", manager_stats},
                                            {"health", manager_health},
                                            {"shutdown", manager_shutdown},

@@ -5,6 +5,7 @@
 
 #include "action.h"
 #include "fiber.h"
+#include "inspect.h"
 #include "object.h"
 #include "subscription.h"
 #include "worker.h"
@@ -169,13 +170,18 @@ static void state_interrupt(rsci_engine *engine, rsca_call *call) {
   rscl_stop_interrupt((rscl_state *)engine, call);
 }
 
+static void state_inspect(rsci_engine *engine, rsci_inspected *inspected) {
+  rscl_inspect((rscl_state *)engine, inspected);
+}
+
 static const rsci_engine_ops state_ops = {.turn = state_turn,
                                           .start = rscl_action_start,
                                           .cancel = rscl_action_cancel,
                                           .room = rscl_action_room,
                                           .forget = rscl_action_forget,
                                           .destroy = state_destroy,
-                                          .interrupt = state_interrupt};
+                                          .interrupt = state_interrupt,
+                                          .inspect = state_inspect};
 
 static void close_fibers(rscl_state *state, void *data) {
   (void)data;

@@ -8,6 +8,7 @@
 #include <rsca/lua.h>
 
 #include "core/stop_signal.h"
+#include "inspect.h"
 #include "state.h"
 
 #ifndef RSCA_STOP_POLLING
@@ -97,6 +98,8 @@ static void raise_stop(lua_State *L, rscl_state *state) {
 static void hook(lua_State *L, lua_Debug *unused) {
   (void)unused;
   rscl_state *state = state_of_this_thread;
+  if (state)
+    rscl_inspect_running(L, state);
   if (state && is_due(state, atomic_load(&state->engine.running)))
     raise_stop(L, state);
   else if (!RSCA_STOP_POLLING)
@@ -109,7 +112,7 @@ static void hook(lua_State *L, lua_Debug *unused) {
 static void signalled(void *user) {
   rscl_state *state = user;
   (void)atomic_fetch_sub(&state->stop.signals, 1);
-  if (is_due(state, atomic_load(&state->engine.running)))
+  if (is_due(state, atomic_load(&state->engine.running)) || atomic_load(&state->stop.inspected))
     arm(state, 1);
 }
 

@@ -35,8 +35,9 @@ typedef struct rscl_stop {
   atomic_int signals;      /* sent, and not handled yet */
   atomic_bool interrupted; /* somebody at a prompt wants what runs to end */
   rscl_running *volatile running;
-  bool raised;          /* it has been made to raise, and has this time for its clean-up: */
-  uint64_t clean_up_ns; /* until when */
+  _Atomic(struct rsci_inspected *) inspected; /* somebody wants to know where what runs is */
+  bool raised;                                /* it has been made to raise, and has this time for its clean-up: */
+  uint64_t clean_up_ns;                       /* until when */
 } rscl_stop;
 
 /* What a run was in, to be restored. */

@@ -44,7 +44,10 @@ static bool add_name(rscl_script *script, const char *name) {
     script->names = names;
     script->name_capacity = capacity;
   }
-  char *copy = strdup(name);
+  size_t size = strlen(name) + 1;
+  char *copy = malloc(size);
+  if (copy)
+    memcpy(copy, name, size);
   if (copy)
     script->names[script->name_count++] = copy;
   return copy != NULL;

@@ -96,6 +96,16 @@ local rsca = {}
 ---@field actions integer how many names are registered
 ---@field queued_bytes integer bytes of the arguments of what is in flight
 
+---One line of rsca.running.
+---@class (exact) rsca.call_info
+---@field id integer its number, for cancel
+---@field action string
+---@field args string the first 63 bytes of its arguments
+---@field age number seconds since it was accepted
+---@field state "queued"|"running"|"waiting"
+---@field registration boolean whether it may answer many times
+---@field traceback? string where its Lua code is
+
 ---One line of rsca.list.
 ---@class (exact) rsca.action
 ---@field name string
@@ -173,6 +183,12 @@ function rsca.responses(name, args, options) end
 ---@return rsca.error? err
 ---@param grace? number seconds that code which is running may go on, otherwise 1; then it is made to raise
 function rsca.cancel(id, grace) end
+
+---What is in flight in this state's own manager, oldest first.
+---@return rsca.call_info[]? calls nil: E_OUTOFMEMORY
+---@return rsca.error? err
+---@nodiscard
+function rsca.running() end
 
 ---All actions of this state's own manager.
 ---@return rsca.action[]? actions ordered by name; nil: E_OUTOFMEMORY
@@ -330,6 +346,12 @@ function manager:responses(name, args, options) end
 ---@param grace? number seconds that code which is running may go on, otherwise 1; then it is made to raise
 function manager:cancel(id, grace) end
 
+---What is in flight, oldest first. Workers are asked where their calls are: blocks for 50 ms at most.
+---@return rsca.call_info[]? calls nil: E_OUTOFMEMORY
+---@return rsca.error? err
+---@nodiscard
+function manager:running() end
+
 ---All actions of this manager.
 ---@return rsca.action[]? actions ordered by name; nil: E_OUTOFMEMORY
 ---@return rsca.error? err
@@ -353,6 +375,7 @@ function manager:stats() end
 ---returns at once. May be said again.
 ---@param immediate? boolean true: calls, too, end at once
 ---@return boolean done false: what is in flight ends in the following steps
+---@return rsca.call_info[] cut what was in flight when a shutdown began to cut, without tracebacks
 function manager:shutdown(immediate) end
 
 ---Gives the manager back, with every reference that the script took by AddRef. One that rsca.manager made is shut down
