@@ -249,21 +249,25 @@ static const char oversize_text[] = "the response is larger than a response can 
 
 const char rsci_unregistered[] = "unregistered";
 const char rsci_refused[] = "its callback refused a response";
+static const char lost_text[] = "out of memory: a response was lost";
 
 /* What the end of a registration's action means: a response of its own, if it returned one, and the final. */
 static HRESULT conclude_registration(rsca_call *call, HRESULT status, const void **bytes, size_t *size) {
   const char *why = atomic_load(&call->cancelled);
   if (!why)
     why = atomic_load(&call->calls->cut);
-  if (SUCCEEDED(status) && *size > 0 && !why && call->sink.ops->report(call, *bytes, *size) == RSCA_E_CANCELLED)
+  if (SUCCEEDED(status) && *size > 0 && !why) {
+    if (call->sink.ops->report(call, *bytes, *size) == E_OUTOFMEMORY)
+      rsci_call_lose(call);
     why = atomic_load(&call->cancelled);
+  }
   *bytes = NULL;
   *size = 0;
   if (why == rsci_unregistered || !why)
     return S_FALSE;
   *bytes = why;
   *size = strlen(why);
-  return RSCA_E_CANCELLED;
+  return why == lost_text ? E_OUTOFMEMORY : RSCA_E_CANCELLED;
 }
 
 /* Claimed. */
@@ -344,14 +348,22 @@ bool rsci_call_mark_cancelled(rsca_call *call, const char *why) {
   return true;
 }
 
-void rsci_call_refuse(rsca_call *call) {
+static void stop_registration(rsca_call *call, const char *why) {
   rsci_lock_take(call->calls->lock);
-  bool marked = rsci_call_mark_cancelled(call, rsci_refused);
+  bool marked = rsci_call_mark_cancelled(call, why);
   rsci_lock_leave(call->calls->lock);
   if (marked)
     rsci_call_post_cancel(call);
   else if (!atomic_load(&call->cancelled)) /* it has ended: its final is about to be told */
-    atomic_store(&call->cancelled, rsci_refused);
+    atomic_store(&call->cancelled, why);
+}
+
+void rsci_call_refuse(rsca_call *call) {
+  stop_registration(call, rsci_refused);
+}
+
+void rsci_call_lose(rsca_call *call) {
+  stop_registration(call, lost_text);
 }
 
 /* Claimed, and the claim holds nothing yet. */
