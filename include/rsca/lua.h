@@ -55,7 +55,8 @@ RSCA_API HRESULT rsca_lua_own_manager(lua_State *L, rsca_manager **out);
 RSCA_API HRESULT rsca_lua_push_manager(lua_State *L, rsca_manager *manager);
 
 /* The manager of the Lua object at `index`. `*out`: Returned (+1), NULL on failure. While the caller holds it, the
- * state keeps the object and all its Lua actions alive, unless the script closes or releases it. S_OK; E_INVALIDARG: it is not a manager, or closed. */
+ * state keeps the object and all its Lua actions alive, unless the script closes or releases it. S_OK; E_INVALIDARG: it
+ * is not a manager, or closed. */
 RSCA_API HRESULT rsca_lua_to_manager(lua_State *L, int index, rsca_manager **out);
 
 /*
@@ -79,6 +80,16 @@ RSCA_API HRESULT rsca_lua_push_custom_actions2(lua_State *L, IPmCustomActions2 *
  * S_OK: one value was pushed. Otherwise none: E_INVALIDARG, RSCA_E_NOT_FOUND, E_OUTOFMEMORY.
  */
 RSCA_API HRESULT rsca_lua_push_callback(lua_State *L, ICustomActionResultCallback *callback);
+
+/*
+ * The same for a callback that hears of registrations: an object that scripts can pass to RegisterCustomActionCallback,
+ * of a manager or of somebody's custom actions, with the methods ReportResult(status [, bytes [, final]]), AddRef,
+ * Release and close. It is registered as it is: the manager calls it directly, on whatever thread that reports.
+ *
+ * In the form of ReportResult that has no parameter for it, `final` is what the status says, and can't say otherwise;
+ * where it is left out, it is what the status says in either form.
+ */
+RSCA_API HRESULT rsca_lua_push_callback2(lua_State *L, ICustomAction2ResultCallback *callback);
 
 /*
  * A native callback for the handler at `index`: a function or a table with a ReportResult method, called with
