@@ -228,6 +228,8 @@ bool rsci_call_post(rsca_call *call) {
   return !mine;
 }
 
+static const char lost_text[] = "out of memory: a response was lost";
+
 /* Why it should stop, itself or with all others; NULL: it should not. */
 static const char *why_stop(const rsca_call *call) {
   const char *why = atomic_load(&call->cancelled);
@@ -235,6 +237,8 @@ static const char *why_stop(const rsca_call *call) {
 }
 
 static HRESULT ended_by(const char *why) {
+  if (why == lost_text)
+    return E_OUTOFMEMORY;
   return why == rsci_timed_out ? RSCA_E_TIMEOUT : RSCA_E_CANCELLED;
 }
 
@@ -284,17 +288,11 @@ const char rsci_timed_out[] = "the time limit is over";
 
 /* What the end of a registration's action means: a response of its own, if it returned one, and the final. */
 static HRESULT conclude_registration(rsca_call *call, HRESULT status, const void **bytes, size_t *size) {
-  static const char lost[] = "out of memory while the last response was copied";
   const char *why = why_stop(call);
-  HRESULT last = S_OK;
-  if (SUCCEEDED(status) && *size > 0 && !why)
-    last = call->sink.ops->report(call, *bytes, *size);
-  if (last == RSCA_E_CANCELLED)
+  if (SUCCEEDED(status) && *size > 0 && !why) {
+    if (call->sink.ops->report(call, *bytes, *size) == E_OUTOFMEMORY)
+      rsci_call_lose(call);
     why = atomic_load(&call->cancelled);
-  if (last == E_OUTOFMEMORY) {
-    *bytes = lost;
-    *size = sizeof lost - 1;
-    return last;
   }
   *bytes = NULL;
   *size = 0;
@@ -426,14 +424,22 @@ bool rsci_call_mark_cancelled(rsca_call *call, const char *why) {
   return true;
 }
 
-void rsci_call_refuse(rsca_call *call) {
+static void stop_registration(rsca_call *call, const char *why) {
   rsci_lock_take(call->calls->lock);
-  bool marked = rsci_call_mark_cancelled(call, rsci_refused);
+  bool marked = rsci_call_mark_cancelled(call, why);
   rsci_lock_leave(call->calls->lock);
   if (marked)
     rsci_call_post_cancel(call);
   else if (!atomic_load(&call->cancelled)) /* it has ended: its final is about to be told */
-    atomic_store(&call->cancelled, rsci_refused);
+    atomic_store(&call->cancelled, why);
+}
+
+void rsci_call_refuse(rsca_call *call) {
+  stop_registration(call, rsci_refused);
+}
+
+void rsci_call_lose(rsca_call *call) {
+  stop_registration(call, lost_text);
 }
 
 /* Claimed, and the claim holds nothing yet. */
