@@ -245,17 +245,25 @@ static void raised(rscl_fiber *fiber, int status) {
 /* It was made to raise, whatever came of that. */
 static void stopped(rscl_fiber *fiber) {
   static const char text[] = "stopped";
+  rscl_state *state = fiber->state;
   rsca_call *call = fiber->call;
   close_coroutine(fiber);
   if (fiber->kind == RSCL_ACTION) {
     const char *where = atomic_load(&call->where), *why = atomic_load(&call->cancelled);
     const char *message = where ? where : why ? why : text;
     rsci_call_finish(let_go(fiber), rsci_call_stop_status(call), message, strlen(message));
-  } else if (fiber->kind == RSCL_HANDLER) {
-    handler_done(fiber, E_FAIL);
-  } else {
-    (void)let_go(fiber);
+    return;
   }
+  char *where = rscl_stop_take_where(state);
+  if (where && strncmp(where, rsci_timed_out, strlen(rsci_timed_out)) == 0) {
+    lua_pushstring(state->turn, where);
+    rscl_report(state->turn, state, RSCA_E_TIMEOUT, NULL);
+  }
+  free(where);
+  if (fiber->kind == RSCL_HANDLER)
+    handler_done(fiber, E_FAIL);
+  else
+    (void)let_go(fiber);
 }
 
 /* ---- Running ---- */

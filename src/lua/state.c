@@ -159,6 +159,7 @@ static void state_destroy(rsci_engine *engine) {
   free(state->slots.entries);
   free(state->functions.entries);
   free(state->hanging.entries);
+  free(state->stop.where);
   rsci_engine_fini(&state->engine);
   free(state);
 }

@@ -21,7 +21,14 @@ static const char stop_error;                          /* its address is what th
 static _Thread_local rscl_state *state_of_this_thread; /* what runs here; innermost */
 
 static bool is_due(rscl_state *state, const rsca_call *call) {
-  return atomic_load_explicit(&state->stop.interrupted, memory_order_relaxed) || (call && atomic_load(&call->stop));
+  if (atomic_load_explicit(&state->stop.interrupted, memory_order_relaxed) || (call && atomic_load(&call->stop)))
+    return true;
+  return state->stop.polled_due_ns && rsci_now_ns() >= state->stop.polled_due_ns;
+}
+
+/* Whether the hook stays, to look again. */
+static bool is_polled(const rscl_state *state) {
+  return RSCA_STOP_POLLING || state->stop.polled_due_ns;
 }
 
 bool rscl_stop_is_due(const rscl_state *state) {
@@ -49,31 +56,51 @@ static void arm(rscl_state *state, int instructions) {
     set_hook(running->co, instructions);
 }
 
-/* Tells where it was: the first time only, afterwards the frames are gone. May raise for lack of memory. */
-static void note_where(lua_State *L, rscl_state *state, rsca_call *call) {
+static const char *reason(const rscl_state *state, const rsca_call *call) {
+  const char *why = call ? atomic_load(&call->cancelled) : NULL;
+  if (why)
+    return why;
+  return atomic_load(&state->stop.interrupted) ? "interrupted" : rsci_timed_out;
+}
+
+/* Pushes why and where, from the innermost coroutine outwards. [-0, +1, m] */
+static void push_where(lua_State *L, rscl_state *state, const rsca_call *call) {
   luaL_checkstack(L, 8, NULL);
-  int top = lua_gettop(L);
-  lua_pushstring(L, atomic_load(&call->cancelled) ? atomic_load(&call->cancelled) : "stopped");
-  luaL_traceback(L, L, NULL, 0);
+  lua_pushstring(L, reason(state, call));
   lua_pushliteral(L, "\n");
-  lua_insert(L, -2);
+  luaL_traceback(L, L, NULL, 0);
+  lua_concat(L, 3);
   for (rscl_running *running = state->stop.running; running; running = running->outer) {
     if (running->co == L)
       continue;
     lua_pushliteral(L, "\n(resumed by)\n");
     luaL_traceback(L, running->co, NULL, 0);
-    lua_concat(L, 2);
-    lua_concat(L, 2);
+    lua_concat(L, 3);
   }
-  lua_concat(L, 3);
+}
+
+/* Tells where it was: the first time only, afterwards the frames are gone. May raise for lack of memory. */
+static void note_where(lua_State *L, rscl_state *state, rsca_call *call) {
+  int top = lua_gettop(L);
+  push_where(L, state, call);
   size_t size;
   const char *text = lua_tolstring(L, -1, &size);
   char *where = malloc(size + 1);
-  if (where) {
+  if (where)
     memcpy(where, text, size + 1);
+  if (call) {
     free(atomic_exchange(&call->where, where));
+  } else {
+    free(state->stop.where);
+    state->stop.where = where;
   }
   lua_settop(L, top);
+}
+
+char *rscl_stop_take_where(rscl_state *state) {
+  char *where = state->stop.where;
+  state->stop.where = NULL;
+  return where;
 }
 
 static void raise_stop(lua_State *L, rscl_state *state) {
@@ -83,7 +110,7 @@ static void raise_stop(lua_State *L, rscl_state *state) {
     stop->raised = true;
     stop->clean_up_ns = rsci_now_ns() + state->own->config.clean_up_ms * RSCI_NS_PER_MS;
     arm(state, POLLED_INSTRUCTIONS);
-    if (call && !atomic_load(&call->where))
+    if (!call || !atomic_load(&call->where))
       note_where(L, state, call);
   } else if (rsci_now_ns() < stop->clean_up_ns) {
     return;
@@ -102,7 +129,7 @@ static void hook(lua_State *L, lua_Debug *unused) {
     rscl_inspect_running(L, state);
   if (state && is_due(state, atomic_load(&state->engine.running)))
     raise_stop(L, state);
-  else if (!RSCA_STOP_POLLING)
+  else if (!state || !is_polled(state))
     clear_hook(L); /* it was for somebody else */
 }
 
@@ -141,7 +168,11 @@ void rscl_stop_enter(rscl_state *state, rscl_run *run, lua_State *co, rsca_call 
   run->running = (rscl_running){co, stop->running};
   run->outer_state = state_of_this_thread;
   run->outer_raised = stop->raised;
+  run->outer_polled_due_ns = stop->polled_due_ns;
   stop->raised = false;
+  stop->polled_due_ns = 0;
+  if (!call && state->worker && state->own->limit_ns != UINT64_MAX)
+    stop->polled_due_ns = rsci_now_ns() + state->own->limit_ns;
   state_of_this_thread = state;
   stop->thread = rsci_thread_self();
   if (!RSCA_STOP_POLLING)
@@ -149,8 +180,10 @@ void rscl_stop_enter(rscl_state *state, rscl_run *run, lua_State *co, rsca_call 
   atomic_signal_fence(memory_order_seq_cst);
   stop->running = &run->running;
   run->outer_call = atomic_exchange(&state->engine.running, call);
-  if (RSCA_STOP_POLLING || is_due(state, call))
-    set_hook(co, RSCA_STOP_POLLING ? POLLED_INSTRUCTIONS : 1);
+  if (is_due(state, call))
+    set_hook(co, 1);
+  else if (is_polled(state))
+    set_hook(co, POLLED_INSTRUCTIONS);
   else
     clear_hook(co); /* it may have been made while another was stopped */
 }
@@ -168,6 +201,7 @@ bool rscl_stop_leave(rscl_state *state, rscl_run *run) {
   if (!RSCA_STOP_POLLING)
     (void)rsci_stop_set_target((rsci_stop_target){run->outer_state ? signalled : NULL, run->outer_state});
   stop->raised = run->outer_raised;
+  stop->polled_due_ns = run->outer_polled_due_ns;
   if (!stop->running)
     atomic_store_explicit(&stop->interrupted, false, memory_order_relaxed);
   return stopped;
@@ -176,7 +210,7 @@ bool rscl_stop_leave(rscl_state *state, rscl_run *run) {
 void rscl_stop_nest(lua_State *L, rscl_state *state, rscl_running *running, lua_State *co) {
   if (rscl_stop_is_due(state))
     raise_stop(L, state);
-  if (RSCA_STOP_POLLING || rscl_stop_is_due(state))
+  if (is_polled(state) || rscl_stop_is_due(state))
     set_hook(co, POLLED_INSTRUCTIONS);
   else
     clear_hook(co);

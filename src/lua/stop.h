@@ -36,19 +36,23 @@ typedef struct rscl_stop {
   atomic_bool interrupted; /* somebody at a prompt wants what runs to end */
   rscl_running *volatile running;
   _Atomic(struct rsci_inspected *) inspected; /* somebody wants to know where what runs is */
-  bool raised;                                /* it has been made to raise, and has this time for its clean-up: */
-  uint64_t clean_up_ns;                       /* until when */
+  uint64_t polled_due_ns; /* of what runs without a call: the hook itself looks whether that has come; 0: never */
+  bool raised;            /* it has been made to raise, and has this time for its clean-up: */
+  uint64_t clean_up_ns;   /* until when */
+  char *where;            /* owned: where what ran without a call was then */
 } rscl_stop;
 
 /* What a run was in, to be restored. */
 typedef struct rscl_run {
   rscl_running running;
   struct rsca_call *outer_call;
+  uint64_t outer_polled_due_ns;
   bool outer_raised;
   rscl_state *outer_state;
 } rscl_run;
 
-/* Brackets the running of `co` for `call` (NULL: for none). leave: whether it was stopped. */
+/* Brackets the running of `co` for `call`. NULL: for none; then a worker's time limit holds, at the price of a hook.
+ * leave: whether it was stopped. */
 void rscl_stop_enter(rscl_state *state, rscl_run *run, lua_State *co, struct rsca_call *call);
 bool rscl_stop_leave(rscl_state *state, rscl_run *run);
 
@@ -58,6 +62,9 @@ void rscl_stop_unnest(lua_State *L, rscl_state *state, rscl_running *running);
 
 /* Whether what runs should stop: it may not wait, and errors are passed on as they are. */
 bool rscl_stop_is_due(const rscl_state *state);
+
+/* Where what ran without a call was when it was stopped by a time limit; the caller's to free. NULL: it was not. */
+char *rscl_stop_take_where(rscl_state *state);
 
 /* What the hook raises is worth no message of its own. */
 bool rscl_stop_is_error(lua_State *L, int index);

@@ -98,6 +98,13 @@ static int worker_print(lua_State *L) {
   return 0;
 }
 
+static int with_traceback(lua_State *L) {
+  size_t size;
+  const char *message = luaL_tolstring(L, 1, &size);
+  luaL_traceback(L, L, message, 1);
+  return 1;
+}
+
 static int open_main(lua_State *L) {
   rscl_worker *worker = lua_touserdata(L, 1);
   rscl_script *script = worker->script;
@@ -114,22 +121,26 @@ static int open_main(lua_State *L) {
   lua_pushcclosure(L, worker_print, 1);
   lua_setglobal(L, "print");
   lua_settop(L, 0);
+  lua_pushcfunction(L, with_traceback);
   if (script->open_state) {
     (void)script->open_state(L, script->user);
-    lua_settop(L, 0);
+    lua_settop(L, 1);
   }
   if (luaL_loadbufferx(L, script->text, script->size, script->chunk_name, "t") != LUA_OK)
     return lua_error(L);
   worker->loading = true;
-  lua_call(L, 0, 0);
-  return 0;
-}
-
-static int with_traceback(lua_State *L) {
-  size_t size;
-  const char *message = luaL_tolstring(L, 1, &size);
-  luaL_traceback(L, L, message, 1);
-  return 1;
+  rscl_state *state = rscl_push_box(L);
+  lua_pop(L, 1);
+  rscl_run run;
+  rscl_stop_enter(state, &run, L, NULL);
+  int status = lua_pcall(L, 0, 0, 1);
+  bool stopped = rscl_stop_leave(state, &run);
+  if (stopped) {
+    char *where = rscl_stop_take_where(state);
+    lua_pushfstring(L, "the script was not loaded in time: %s", where ? where : "stopped");
+    free(where);
+  }
+  return stopped || status != LUA_OK ? lua_error(L) : 0;
 }
 
 static void close_lua(rscl_worker *worker) {
@@ -160,10 +171,9 @@ static rsci_engine *script_open(void *user, rsci_runner *runner) {
   }
   lua_State *L = worker->L;
   worker->memory.limit = script->manager->config.memory_limit; /* while it is loaded: of all */
-  lua_pushcfunction(L, with_traceback);
   lua_pushcfunction(L, open_main);
   lua_pushlightuserdata(L, worker);
-  int status = lua_pcall(L, 1, 0, 1);
+  int status = lua_pcall(L, 1, 0, 0);
   worker->loading = false;
   if (status != LUA_OK) {
     const char *text = lua_tostring(L, -1);
