@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "action.h"
+#include "adapter.h"
 #include "error.h"
 #include "handler.h"
 #include "request.h"
@@ -343,7 +344,10 @@ static void fiber_task_run(rsci_task *task) {
   fiber->nargs = 0;
   fiber->queued = false;
   fiber->has_alarm = false;
-  resume(fiber, nargs);
+  if (fiber->given_up)
+    rscl_fiber_close(fiber, RSCA_E_CANCELLED, "nobody waits for it any more");
+  else
+    resume(fiber, nargs);
 }
 
 static void fiber_task_drop(rsci_task *task) {
@@ -385,6 +389,11 @@ void rscl_waiters_wake(rscl_waiters *waiters) {
     rscl_fiber_unwait(fiber);
     rscl_fiber_wake(fiber);
   }
+}
+
+void rscl_fiber_give_up(rscl_fiber *fiber) {
+  fiber->given_up = true;
+  rscl_fiber_wake(fiber);
 }
 
 void rscl_fiber_abandon(rscl_fiber *fiber) {
@@ -435,7 +444,7 @@ rscl_mode rscl_wait_mode(lua_State *L, rscl_state *state) {
   if (fiber && fiber->co == L && lua_isyieldable(L))
     return RSCL_YIELD;
   if (!state->turn && !rsci_runner_is_stepping(state->engine.runner))
-    return RSCL_BLOCK;
+    return state->adapted ? rscl_adapter_mode(L) : RSCL_BLOCK;
   return (rscl_mode)luaL_error(L, fiber && fiber->co != L
                                       ? "can't wait here: this coroutine is not one that rsca resumes"
                                       : "can't wait here: inside a step, where this function can't yield");
@@ -475,6 +484,8 @@ int rscl_sleep(lua_State *L, rscl_state *state, int seconds_arg) {
   rscl_mode mode = rscl_wait_mode(L, state);
   if (mode == RSCL_CLOSING)
     return rscl_push_closing(L);
+  if (mode == RSCL_ADAPT)
+    return rscl_adapt(L, seconds_arg);
   uint64_t now_ns = rsci_now_ns();
   uint64_t due_ns = duration_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + duration_ns;
   if (mode == RSCL_YIELD) {
@@ -498,19 +509,25 @@ static int nothing(lua_State *L) {
   return 0;
 }
 
-size_t rscl_block(lua_State *L, rscl_state *state, uint64_t due_ns) {
+/* A step of ours that the host's loop knows nothing of: where it leaves alarms, the loop is told to look again. */
+static size_t step(rscl_state *state) {
   rsci_runner *runner = state->engine.runner;
   size_t ran;
-  if (rsci_runner_step(runner, 0, &ran) && ran > 0)
-    return ran;
+  (void)rsci_runner_step(runner, 0, &ran);
+  if (state->adapted && rsci_runner_timeout_ns(runner) != UINT64_MAX)
+    rsci_notifier_raise(&runner->notifier);
+  return ran;
+}
+
+size_t rscl_block(lua_State *L, rscl_state *state, uint64_t due_ns) {
+  size_t ran = step(state);
   uint64_t now_ns = rsci_now_ns();
-  if (due_ns <= now_ns)
-    return 0;
-  if (!rsci_runner_wait(runner, due_ns == UINT64_MAX ? UINT64_MAX : due_ns - now_ns)) {
+  if (ran > 0 || due_ns <= now_ns)
+    return ran;
+  if (!rsci_runner_wait(state->engine.runner, due_ns == UINT64_MAX ? UINT64_MAX : due_ns - now_ns)) {
     /* A signal: where its handler has set a hook, as lua5.4 does for Ctrl-C, any call lets it speak. */
     lua_pushcfunction(L, nothing);
     lua_call(L, 0, 0);
   }
-  (void)rsci_runner_step(runner, 0, &ran);
-  return ran;
+  return step(state);
 }

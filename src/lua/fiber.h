@@ -42,6 +42,7 @@ struct rscl_fiber {
   bool queued;    /* its task has been posted */
   bool has_alarm; /* its alarm was set; when it is not set any more, it has posted the task */
   bool closing;   /* its coroutine is being closed: nothing waits */
+  bool given_up;  /* nobody wants its outcome: its task closes it */
   rsci_task task;
   rsci_alarm alarm;
   struct rscl_request *request;           /* what it awaits; held */
@@ -79,6 +80,9 @@ void rscl_fiber_unwait(rscl_fiber *fiber);
 /* Wakes all of them, and leaves the list empty. */
 void rscl_waiters_wake(rscl_waiters *waiters);
 
+/* Has the next step close a spawned function. Also in finalizers. */
+void rscl_fiber_give_up(rscl_fiber *fiber);
+
 /* Closes a fiber that waits: its pending <close> variables run; then its call ends with `status` and the constant
  * text `why` (a cancelled call: for its own reason). */
 void rscl_fiber_close(rscl_fiber *fiber, HRESULT status, const char *why);
@@ -90,6 +94,7 @@ void rscl_fibers_fini(rscl_state *state);
 typedef enum rscl_mode {
   RSCL_YIELD,  /* set up the current fiber's wait and yield */
   RSCL_BLOCK,  /* block and step the state */
+  RSCL_ADAPT,  /* the host's way: see adapter.h */
   RSCL_CLOSING /* not at all: answer nil, err */
 } rscl_mode;
 

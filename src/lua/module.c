@@ -12,6 +12,7 @@
 #include <rsca/version.h>
 
 #include "action.h"
+#include "adapter.h"
 #include "callback.h"
 #include "error.h"
 #include "fiber.h"
@@ -132,6 +133,7 @@ static const luaL_Reg functions[] = {{"manager", rscl_manager_new},
                                      {"sleep", module_sleep},
                                      {"spawn", module_spawn},
                                      {"guard", rscl_guard_state},
+                                     {"set_adapter", rscl_set_adapter},
                                      {NULL, NULL}};
 
 /* Fills the module table on top; the box is at `box`. [-0, +0, m] */
@@ -141,6 +143,7 @@ static void fill_module(lua_State *L, int box, rscl_state *state) {
   rscl_object_open(L, &rscl_context_type, box);
   rscl_object_open(L, &rscl_subscription_type, box);
   rscl_object_open(L, &rscl_callback_type, box);
+  rscl_object_open(L, &rscl_task_type, box);
   rscl_object_open(L, &rscl_custom_actions_type, box);
   rscl_object_open(L, &rscl_custom_actions2_type, box);
   lua_pushvalue(L, box);

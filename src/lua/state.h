@@ -66,6 +66,7 @@ struct rscl_state {
   size_t fiber_count;
   struct rscl_subscription *subscriptions; /* whose final has not been given */
   bool closing;
+  bool adapted;   /* the host's coroutines have a way of their own to wait, see adapter.h */
   bool suspended; /* a fiber began to wait since the closer was made */
   const void *closer;
   size_t expected;  /* results on their way to handlers and requests of this state */
@@ -90,7 +91,8 @@ enum {
   RSCL_UV_NATIVES,   /* weak: native object of somebody else -> proxy */
   RSCL_UV_MODULE,    /* the module table, for its hooks */
   RSCL_UV_CLOSER,    /* closes the state before the finalizers of what its coroutines use have run */
-  RSCL_UV_COUNT = RSCL_UV_CLOSER
+  RSCL_UV_ADAPTER,   /* what waits where the host has a loop; nil: nothing */
+  RSCL_UV_COUNT = RSCL_UV_ADAPTER
 };
 
 /* The box is the first upvalue of every function of the module. Raises once the state has closed. */

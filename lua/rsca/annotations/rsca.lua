@@ -10,8 +10,9 @@
 --   * Seconds are numbers, whole or not, never below 0. Waiting is never shorter than was asked for.
 --   * Everything is for the thread that runs this Lua state. Results of other threads arrive there, too.
 --   * Whoever waits inside an action, a callback or a spawned function gives way: other work goes on. Elsewhere, in the
---     main program for one, waiting blocks the thread and delivers what is due meanwhile. Where neither is possible (a
---     function that can't yield, such as a comparison for table.sort; a coroutine of one's own) waiting raises.
+--     main program for one, waiting blocks the thread and delivers what is due meanwhile, unless an adapter knows a
+--     better way there (rsca.set_adapter). Where neither is possible (a function that can't yield, such as a comparison
+--     for table.sort; a coroutine of one's own) waiting raises.
 --   * Once the Lua state is closing, every function that needs it raises.
 
 ---Run-time status and control: functions with a name, run by whoever knows the name.
@@ -23,6 +24,16 @@
 ---done too when a hook raises. nil: nobody hears.
 ---@field on_error? fun(err: rsca.error)
 local rsca = {}
+
+---How waits wait on coroutines of the host's own, see rsca.set_adapter.
+---@class rsca.adapter
+---@field name string for messages: the host
+---Asked on the thread and coroutine that is about to wait, outside of rsca's own coroutines and steps. true: it waits by
+---a waiter; false: it blocks; a string: it may not wait here, and this says why. It can't wait itself.
+---@field may_wait fun(): boolean|string
+---Asked on the coroutine that waits, for two functions: the first, called there, returns once the second has been
+---called. That one is called inside a step, so it must not resume the coroutine, only have it resumed later.
+---@field waiter fun(): fun(), fun()
 
 ---@alias rsca.level
 ---| "error"
@@ -242,6 +253,12 @@ function rsca.spawn(f, ...) end
 ---Puts coroutine.create, wrap, resume, close and xpcall that know of time limits and cancels in place of Lua's own, so
 ---that these reach code in coroutines that scripts make. The states of workers have them anyway.
 function rsca.guard() end
+
+---Says how call, await, sleep and responses wait on coroutines of a host with an event loop: they give way there, as
+---they do on rsca's own. rsca.adapter.luv, rsca.adapter.cqueues and rsca.adapter.prosody say it for their hosts.
+---Raises if an adapter is set already: a Lua state has one.
+---@param adapter rsca.adapter? nil: none any more, waits block
+function rsca.set_adapter(adapter) end
 
 -- ---- Managers ----
 
