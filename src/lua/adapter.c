@@ -57,6 +57,7 @@ static int spawn(lua_State *L) {
   lua_pop(L, 1);
   if (!rscl_fiber_post(fiber, L, 2, nargs))
     luaL_error(L, "too many arguments to wait with");
+  fiber->hosted = true;
   owner->ticket = rscl_fiber_ticket(fiber);
   lua_settop(L, 1);
   return 1;

@@ -28,7 +28,8 @@ static rscl_fiber *make(lua_State *L, lua_State *co, rscl_state *state, rscl_fib
     state->free_fibers = fiber->next;
   else if (!(fiber = malloc(sizeof *fiber)))
     luaL_error(L, "not enough memory");
-  *fiber = (rscl_fiber){.state = state, .co = co, .kind = kind, .call = call, .next = state->fibers};
+  *fiber =
+      (rscl_fiber){.state = state, .co = co, .kind = kind, .call = call, .next = state->fibers, .forks = rsci_forks()};
   fiber->task.ops = &fiber_ops;
   fiber->task.engine = &state->engine;
   fiber->alarm.task = &fiber->task;
@@ -396,7 +397,7 @@ void rscl_fiber_give_up(rscl_fiber *fiber) {
   rscl_fiber_wake(fiber);
 }
 
-void rscl_fiber_abandon(rscl_fiber *fiber) {
+void rscl_fiber_abandon(rscl_fiber *fiber, HRESULT status, const char *why) {
   rscl_state *state = fiber->state;
   lua_State *L = state->service;
   rscl_fiber_kind kind = fiber->kind;
@@ -406,9 +407,8 @@ void rscl_fiber_abandon(rscl_fiber *fiber) {
   lua_getiuservalue(L, -1, RSCL_UV_SLOTS);
   retire(fiber, L, lua_gettop(L));
   lua_pop(L, 2);
-  static const char text[] = "the Lua state that owned the action was closed";
   if (kind == RSCL_ACTION)
-    rsci_call_finish(call, RPC_E_DISCONNECTED, text, sizeof text - 1);
+    rsci_call_finish(call, status, why, strlen(why));
   else
     rscl_handler_done(call, S_OK);
 }
@@ -441,6 +441,8 @@ rscl_mode rscl_wait_mode(lua_State *L, rscl_state *state) {
   rscl_fiber *fiber = state->current;
   if (fiber && (fiber->closing || rscl_stop_is_due(state)))
     return RSCL_CLOSING;
+  if (fiber && fiber->co == L && fiber->forked)
+    return RSCL_CLOSING;
   if (fiber && fiber->co == L && lua_isyieldable(L))
     return RSCL_YIELD;
   if (!state->turn && !rsci_runner_is_stepping(state->engine.runner))
@@ -451,7 +453,12 @@ rscl_mode rscl_wait_mode(lua_State *L, rscl_state *state) {
 }
 
 int rscl_push_closing(lua_State *L) {
-  return rscl_fail(L, RSCA_E_CANCELLED, "can't wait any more: the action is being closed", NULL);
+  rscl_fiber *fiber = rscl_check_state(L)->current;
+  if (fiber && fiber->closing)
+    return rscl_fail(L, RSCA_E_CANCELLED, "can't wait any more: the action is being closed", NULL);
+  if (fiber)
+    fiber->forked = false;
+  return rscl_fail(L, RSCA_E_CANCELLED, "can't wait any more: the process was forked meanwhile", NULL);
 }
 
 rscl_fiber *rscl_resumed(lua_State *L, rscl_state *state) {
@@ -474,7 +481,8 @@ uint64_t rscl_check_ns(lua_State *L, int arg) {
 static int slept(lua_State *L, int status, lua_KContext context) {
   (void)status;
   (void)context;
-  (void)rscl_resumed(L, rscl_check_state(L));
+  if (rscl_resumed(L, rscl_check_state(L))->forked)
+    return rscl_push_closing(L);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -497,9 +505,12 @@ int rscl_sleep(lua_State *L, rscl_state *state, int seconds_arg) {
     fiber->wait = RSCL_WAIT_TIME;
     return lua_yieldk(L, 0, 0, slept);
   }
+  unsigned forks = rsci_forks();
   do
     (void)rscl_block(L, state, due_ns);
-  while (rsci_now_ns() < due_ns);
+  while (rsci_now_ns() < due_ns && forks == rsci_forks());
+  if (forks != rsci_forks()) /* an action has forked, and this is the child */
+    return rscl_push_closing(L);
   lua_pushboolean(L, 1);
   return 1;
 }

@@ -43,6 +43,9 @@ struct rscl_fiber {
   bool has_alarm; /* its alarm was set; when it is not set any more, it has posted the task */
   bool closing;   /* its coroutine is being closed: nothing waits */
   bool given_up;  /* nobody wants its outcome: its task closes it */
+  bool hosted;    /* a coroutine of the host's waits for it, see adapter.h */
+  bool forked;    /* what it waits for, or is about to, was left behind by a fork: it hears of that once */
+  unsigned forks; /* the process that it was made in */
   rsci_task task;
   rsci_alarm alarm;
   struct rscl_request *request;           /* what it awaits; held */
@@ -65,8 +68,9 @@ void rscl_fiber_run(rscl_fiber *fiber, int nargs);
 /* The same from the stack of L, for the next step. False: no memory for the arguments; the fiber is none any more. */
 bool rscl_fiber_post(rscl_fiber *fiber, lua_State *L, int slots, int nargs);
 
-/* Ends a fiber's call with RPC_E_DISCONNECTED without touching its coroutine: there is no memory left to close it. */
-void rscl_fiber_abandon(rscl_fiber *fiber);
+/* Ends an action or a spawned function without touching its coroutine, the call with `status` and the constant text
+ * `why`: there is no memory left to close it, or its <close> variables are the parent's of a fork. */
+void rscl_fiber_abandon(rscl_fiber *fiber, HRESULT status, const char *why);
 
 /* Posts a fiber that waits, once. */
 void rscl_fiber_wake(rscl_fiber *fiber);

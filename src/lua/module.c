@@ -17,6 +17,7 @@
 #include "error.h"
 #include "fiber.h"
 #include "foreign.h"
+#include "inherit.h"
 #include "manager_methods.h"
 #include "manager_proxy.h"
 #include "nesting.h"
@@ -134,6 +135,7 @@ static const luaL_Reg functions[] = {{"manager", rscl_manager_new},
                                      {"spawn", module_spawn},
                                      {"guard", rscl_guard_state},
                                      {"set_adapter", rscl_set_adapter},
+                                     {"after_fork", rscl_after_fork},
                                      {NULL, NULL}};
 
 /* Fills the module table on top; the box is at `box`. [-0, +0, m] */

@@ -5,6 +5,7 @@
 
 #include "action.h"
 #include "fiber.h"
+#include "inherit.h"
 #include "inspect.h"
 #include "object.h"
 #include "subscription.h"
@@ -183,10 +184,12 @@ static const rsci_engine_ops state_ops = {.turn = state_turn,
                                           .interrupt = state_interrupt,
                                           .inspect = state_inspect};
 
+static const char closed_text[] = "the Lua state that owned the action was closed";
+
 static void close_fibers(rscl_state *state, void *data) {
   (void)data;
   while (state->fibers)
-    rscl_fiber_close(state->fibers, RPC_E_DISCONNECTED, "the Lua state that owned the action was closed");
+    rscl_fiber_close(state->fibers, RPC_E_DISCONNECTED, closed_text);
 }
 
 static void let_own_go(rscl_state *state) {
@@ -217,11 +220,12 @@ static void close_state(rscl_box *box) {
     size_t count = state->fiber_count;
     rscl_state_protect(state, close_fibers, NULL);
     if (state->fibers && state->fiber_count >= count)
-      rscl_fiber_abandon(state->fibers);
+      rscl_fiber_abandon(state->fibers, RPC_E_DISCONNECTED, closed_text);
   }
   box->state = NULL; /* what they closed could still be asked */
   rscl_subscriptions_close(state);
   rsci_engine_close(&state->engine);
+  rsci_runner_remove_heir(runner, &state->heir);
   state->service = NULL;
   rsci_runner_unpin(runner);
   let_own_go(state);
@@ -313,6 +317,8 @@ HRESULT rscl_state_create(lua_State *L, rsca_manager *manager, rscl_worker *work
     return E_OUTOFMEMORY;
   }
   state->service = service;
+  state->heir.inherit = rscl_state_inherit;
+  rsci_runner_add_heir(runner, &state->heir);
   rsci_runner_pin(runner);
   rsci_runner_hold(runner);
   box->runner = runner;

@@ -55,6 +55,7 @@ struct rscl_state {
   lua_State *service; /* a coroutine of our own that turns work on: hooks of the caller's (lua5.4's Ctrl-C) stay out */
   lua_State *turn;    /* the same while a turn is on, else NULL */
   rsca_manager *own;  /* held; by a worker only its memory is kept */
+  rsci_heir heir;
 
   rscl_slots slots;     /* of the strong table: handlers, coroutines */
   rscl_slots functions; /* of a weak table: action functions, which hang on their manager's proxy */

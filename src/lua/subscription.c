@@ -51,6 +51,7 @@ void rscl_subscription_begin(rscl_subscription *sub) {
   if (sub->manager)
     rsci_manager_keep(sub->manager); /* so that no other manager takes its address */
   sub->delivering = true;
+  sub->forks = rsci_forks();
   sub->next = state->subscriptions;
   if (sub->next)
     sub->next->previous = sub;

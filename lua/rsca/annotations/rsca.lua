@@ -260,6 +260,17 @@ function rsca.guard() end
 ---@param adapter rsca.adapter? nil: none any more, waits block
 function rsca.set_adapter(adapter) end
 
+---@class (exact) rsca.after_fork_options
+---@field keep? boolean true: calls that are queued are kept, those that were running end with ERROR_CANCELLED
+
+---For the child of a fork, before it does anything else with rsca. By itself the child drops what it inherited: calls end
+---there and no callback of the parent's is called; coroutines that wait, but for actions, get nil and an error. With
+---`keep`, a program that has become a daemon goes on as it was. Either way rsca.fd() is to be watched anew.
+---@param options? rsca.after_fork_options
+---@return boolean? done false: there was nothing to inherit; nil: too late to keep it, ERROR_INVALID_STATE
+---@return rsca.error? err
+function rsca.after_fork(options) end
+
 -- ---- Managers ----
 
 ---A new manager, beside this state's own: with names and a queue of its own. Without a script it is stepped together
