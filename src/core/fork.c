@@ -4,6 +4,8 @@
 
 _Atomic unsigned rsci_fork_count;
 
+const char rsci_forked[] = "the process was forked meanwhile";
+
 static bool watched;
 
 static void in_child(void) {

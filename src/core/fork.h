@@ -21,4 +21,7 @@ static inline unsigned rsci_forks(void) {
   return atomic_load_explicit(&rsci_fork_count, memory_order_relaxed);
 }
 
+/* Why what was inherited ends. */
+extern const char rsci_forked[];
+
 #endif

@@ -4,8 +4,6 @@
 
 #include "manager.h"
 
-static const char forked_text[] = "the process was forked meanwhile";
-
 /* Takes the next call that does not go on in the child, held, from `*place` on; NULL: there is none. Takes the lock. */
 static rsca_call *next_to_end(rsca_manager *manager, size_t *place, bool keep) {
   rsci_calls *calls = &manager->calls;
@@ -19,7 +17,7 @@ static rsca_call *next_to_end(rsca_manager *manager, size_t *place, bool keep) {
     if (phase == RSCI_CALL_ENDED || (keep && phase != RSCI_CALL_RUNNING))
       continue;
     found = call;
-    if (!rsci_call_mark_cancelled(call, forked_text))
+    if (!rsci_call_mark_cancelled(call, rsci_forked))
       (void)rsci_refs_add(&call->refs);
   }
   rsci_lock_leave(&manager->lock);

@@ -458,7 +458,7 @@ int rscl_push_closing(lua_State *L) {
     return rscl_fail(L, RSCA_E_CANCELLED, "can't wait any more: the action is being closed", NULL);
   if (fiber)
     fiber->forked = false;
-  return rscl_fail(L, RSCA_E_CANCELLED, "can't wait any more: the process was forked meanwhile", NULL);
+  return rscl_fail(L, RSCA_E_CANCELLED, rsci_forked, NULL);
 }
 
 rscl_fiber *rscl_resumed(lua_State *L, rscl_state *state) {

@@ -6,8 +6,6 @@
 #include "fiber.h"
 #include "subscription.h"
 
-static const char forked_text[] = "the process was forked meanwhile";
-
 static bool has_begun(const rscl_fiber *fiber) {
   return lua_status(fiber->co) != LUA_OK;
 }
@@ -22,7 +20,7 @@ static void inherit_fibers(rscl_state *state) {
     if (fiber->wait == RSCL_WAIT_TIME)
       rscl_fiber_wake(fiber);
     else if (fiber->kind == RSCL_SPAWNED && !has_begun(fiber) && !fiber->hosted)
-      rscl_fiber_abandon(fiber, RSCA_E_CANCELLED, forked_text);
+      rscl_fiber_abandon(fiber, RSCA_E_CANCELLED, rsci_forked);
   }
 }
 
@@ -35,7 +33,7 @@ static void inherit_subscriptions(rscl_state *state) {
     if (sub->slot)
       rscl_subscription_end(sub, state->turn);
     else if (sub->foreign) /* an iterator's; one of our own hears the end of its call */
-      rsci_stream_finish(sub->stream, RSCA_E_CANCELLED, forked_text, strlen(forked_text));
+      rsci_stream_finish(sub->stream, RSCA_E_CANCELLED, rsci_forked, strlen(rsci_forked));
   }
 }
 

@@ -57,7 +57,12 @@ static void complete(rsca_call *call) {
   request->status = call->status;
   request->bytes = call->bytes;
   request->size = call->size;
-  if (call->size > 0 && call->bytes == call->result.data) {
+  if (rsci_runner_drops(request->state->engine.runner, call->forks)) {
+    /* Its result is the parent's of a fork; who waits here hears that. */
+    request->status = RSCA_E_CANCELLED;
+    request->bytes = rsci_forked;
+    request->size = strlen(rsci_forked);
+  } else if (call->size > 0 && call->bytes == call->result.data) {
     request->buffer = call->result;
     call->result = (rsci_buffer){0};
   }
