@@ -3,6 +3,7 @@
 #include <rsca/manager.h>
 
 #include "manager.h"
+#include "service.h"
 
 /* Takes the next call that does not go on in the child, held, from `*place` on; NULL: there is none. Takes the lock. */
 static rsca_call *next_to_end(rsca_manager *manager, size_t *place, bool keep) {
@@ -24,17 +25,38 @@ static rsca_call *next_to_end(rsca_manager *manager, size_t *place, bool keep) {
   return found;
 }
 
+/* Its thread is not in this process: the next call that needs one starts another. */
+static void leave_service(rsca_manager *manager, bool keep) {
+  rsci_service *service = &manager->service;
+  rsci_lock_take(&manager->lock);
+  bool ran = service->phase == RSCI_SERVICE_RUNS;
+  if (ran) {
+    service->phase = RSCI_SERVICE_NONE;
+    service->alone = false;
+    atomic_store(&service->next_ns, UINT64_MAX);
+    atomic_store(&manager->threads_run, false);
+  }
+  rsci_lock_leave(&manager->lock);
+  if (ran)
+    rsci_calls_unkeep(&manager->calls); /* what the thread kept */
+  if (ran && keep && rsci_manager_live(manager) > 0)
+    (void)rsci_service_start(service); /* what is kept may have a time limit */
+}
+
 void rsci_manager_inherit(rsci_heir *heir, bool keep) {
   rsca_manager *manager = (rsca_manager *)((char *)heir - offsetof(rsca_manager, heir));
+  if (manager->pool) /* its threads are not in this process */
+    return;
   rsci_manager_keep(manager);
   size_t place = 0;
   rsca_call *call;
   while ((call = next_to_end(manager, &place, keep)) != NULL) {
-    if (call->action->engine->runner == manager->runner)
+    if (atomic_load(&call->engine)->runner == manager->runner)
       rsci_call_cancel_here(call);
     else
       rsci_call_let_go(call); /* its thread is not in this process */
   }
+  leave_service(manager, keep);
   rsci_calls_unkeep(&manager->calls);
 }
 

@@ -24,7 +24,7 @@ static void delivery_run(rsci_task *task) {
   rscl_state *state = call->sink.object;
   lua_State *L = state->turn;
   rscl_slot slot = (rscl_slot)call->sink.slot;
-  if (rsci_call_is_dropped(call)) {
+  if (rsci_runner_drops(state->engine.runner, call->forks)) {
     rscl_slots_clear(L, RSCL_TURN_SLOTS, &state->slots, slot);
     state->expected--;
     rsci_call_leave(call);

@@ -27,9 +27,9 @@ typedef struct world {
   outcome running, queued;
 } world;
 
-static void world_init(world *w) {
+static void world_init_with(world *w, const rsca_config *config) {
   memset(w, 0, sizeof *w);
-  w->manager = make_manager(NULL);
+  w->manager = make_manager(config);
   w->fd = rsca_manager_fd(w->manager);
   w->echo.echo = true;
   w->pending.status = E_PENDING;
@@ -38,6 +38,10 @@ static void world_init(world *w) {
   assert_int_equal(submit(w->manager, "pending", "", &w->running, NULL), S_OK);
   (void)step_all(w->manager);
   assert_int_equal(submit(w->manager, "echo", "queued", &w->queued, NULL), S_OK);
+}
+
+static void world_init(world *w) {
+  world_init_with(w, NULL);
 }
 
 /* The parent goes on as if nothing had been. */
@@ -404,6 +408,47 @@ static void test_fork_inside_an_action_may_keep_what_follows(void **unused) {
   fork_in_an_action(&f);
 }
 
+/* ---- Time limits: the thread that sees to them is the parent's ---- */
+
+static void test_child_of_a_manager_with_a_time_limit_drops_too(void **unused) {
+  (void)unused;
+  world w;
+  const rsca_config config = {.time_limit_ms = 1000000};
+  world_init_with(&w, &config);
+  assert_int_equal(in_child(child_drops, &w), 0);
+  assert_int_equal(in_child(child_keeps, &w), 0);
+  assert_int_equal(in_child(child_only_releases, &w), 0);
+  assert_int_equal(in_child(child_shuts_down, &w), 0);
+  world_fini(&w);
+}
+
+static void open_gate(void *user) {
+  gate_open(user);
+}
+
+static void child_keeps_what_is_limited(void *user) {
+  world *w = user;
+  gate told;
+  gate_init(&told);
+  w->queued.inside = open_gate;
+  w->queued.user = &told;
+  child_expects(rsca_manager_after_fork(w->manager, true) == S_OK);
+  gate_pass(&told); /* nobody steps: the limit ends it */
+  child_expects(w->queued.reports == 1 && w->queued.status == RSCA_E_TIMEOUT);
+  _exit(0);
+}
+
+static void test_calls_that_a_child_keeps_keep_their_time_limit(void **unused) {
+  (void)unused;
+  world w;
+  const rsca_config config = {.time_limit_ms = 1000};
+  world_init_with(&w, &config);
+  assert_int_equal(in_child(child_keeps_what_is_limited, &w), 0);
+  assert_int_equal(rsca_manager_shutdown(w.manager, true), S_OK);
+  assert_int_equal(rsca_call_finish(w.pending.call, S_OK, NULL, 0), S_OK);
+  assert_int_equal(rsca_manager_release(w.manager), 0);
+}
+
 /* ---- Other callbacks ---- */
 
 typedef struct others {
@@ -513,6 +558,8 @@ int main(void) {
       cmocka_unit_test(test_child_waits_as_any_host),
       cmocka_unit_test(test_fork_inside_an_action_is_heard_of_in_the_parent_only),
       cmocka_unit_test(test_fork_inside_an_action_may_keep_what_follows),
+      cmocka_unit_test(test_child_of_a_manager_with_a_time_limit_drops_too),
+      cmocka_unit_test(test_calls_that_a_child_keeps_keep_their_time_limit),
       cmocka_unit_test(test_interface_callbacks_streams_and_health_are_dropped_or_kept_alike),
   };
   return cmocka_run_group_tests_name("fork", tests, NULL, NULL);
