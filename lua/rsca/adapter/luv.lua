@@ -12,10 +12,12 @@ local adapter = {}
 
 local BUDGET <const> = 100 -- pieces of work before the loop's other handles have their turn
 
-local poll, timer                              -- nil: not started
+local started = false
+local poll, timer, watched                      -- nil: never started; of the descriptor `watched`
 local ours = setmetatable({}, { __mode = "k" }) -- the coroutines that may wait
-local ready = {}                               -- those whose wait is over, in order
+local ready = {}                                -- those whose wait is over, in order
 local in_turn = false
+local paused = false
 
 -- What a coroutine raised goes where an error of rsca.spawn's goes.
 local function report(co, problem)
@@ -44,11 +46,19 @@ end
 
 local turn
 
--- What the loop waits for next. It is kept alive while something is pending, and no longer.
-local function prepare()
+-- Has the loop come back soon, also where it would have ended.
+local function wake()
+  if started and not in_turn then
+    timer:ref()
+    timer:start(0, 0, turn)
+  end
+end
+
+-- What the loop waits for next, but for `least_ms`. It is kept alive while something is pending, and no longer.
+local function prepare(least_ms)
   local seconds = #ready > 0 and 0 or rsca.timeout()
   if seconds then
-    timer:start(math.ceil(math.min(seconds, 1e9) * 1000), 0, turn)
+    timer:start(math.max(least_ms, math.ceil(math.min(seconds, 1e9) * 1000)), 0, turn)
   else
     timer:stop()
   end
@@ -65,15 +75,19 @@ end
 function turn()
   if in_turn then -- a callback of ours runs the loop: what is due waits for its end
     poll:stop()
+    paused = true
     return
   end
   in_turn = true
   rsca.step(BUDGET)
   in_turn = false
   resume_ready()
-  if poll then -- and has not been stopped meanwhile
-    poll:start("r", turn)
-    prepare()
+  if started then -- and has not been stopped meanwhile
+    if paused then
+      poll:start("r", turn)
+      paused = false
+    end
+    prepare(1) -- a timer that is due at once, set by one that is, would keep the loop from everything else
   end
 end
 
@@ -91,7 +105,7 @@ end
 
 local function waiter()
   local co, over = coroutine.running(), false
-  prepare() -- there is something to wait for
+  poll:ref() -- there is something to wait for
   return function()
     while not over do
       coroutine.yield()
@@ -99,35 +113,37 @@ local function waiter()
   end, function()
     over = true
     ready[#ready + 1] = co
-    if not in_turn then -- somebody else steps
-      timer:start(0, 0, turn)
-    end
+    wake()
   end
 end
 
--- Begins, or, in the child of a fork, begins anew.
+-- Begins. In the child of a fork it is said again.
 function adapter.start()
-  if poll then
-    poll:close()
-    timer:close()
-    poll, timer = nil, nil
-  else
+  if not started then
     rsca.set_adapter { name = "luv", may_wait = may_wait, waiter = waiter }
+    started = true
   end
-  poll = assert(uv.new_poll(assert(rsca.fd())))
-  timer = assert(uv.new_timer())
+  local fd = assert(rsca.fd())
+  if fd ~= watched then
+    if poll then
+      poll:close()
+    end
+    poll, watched = assert(uv.new_poll(fd)), fd
+  end
+  timer = timer or assert(uv.new_timer())
   poll:start("r", turn)
-  timer:start(0, 0, turn) -- to look whether anything is pending
+  wake() -- to look whether anything is pending
   return adapter
 end
 
 -- Lets go of the loop. What waits goes on when it is started again.
 function adapter.stop()
-  if poll then
-    poll:close()
-    timer:close()
-    poll, timer = nil, nil
+  if started then
+    started = false
     rsca.set_adapter(nil)
+    -- Not closed: luv crashes where a program ends before its loop has seen to that.
+    poll:stop()
+    timer:stop()
   end
 end
 
@@ -149,25 +165,23 @@ end
 
 -- Runs f(...) from the loop's next turn on, on a coroutine of its own, which may wait. An error goes to rsca.on_error.
 function adapter.spawn(f, ...)
-  assert(poll, "rsca.adapter.luv has not been started")
+  assert(started, "rsca.adapter.luv has not been started")
   local arguments = table.pack(...)
   local co = coroutine.create(function()
     f(table.unpack(arguments, 1, arguments.n))
   end)
   ours[co] = true
   ready[#ready + 1] = co
-  if not in_turn then
-    prepare()
-  end
+  wake()
 end
 
 -- Runs luv's loop until neither it nor rsca has anything left to do.
 function adapter.run()
-  assert(poll, "rsca.adapter.luv has not been started")
+  assert(started, "rsca.adapter.luv has not been started")
   repeat
-    prepare()
+    prepare(0)
     uv.run()
-  until not poll or #ready == 0 and rsca.loop(0) and not uv.loop_alive()
+  until not started or #ready == 0 and rsca.loop(0) and not uv.loop_alive()
 end
 
 return adapter
