@@ -30,3 +30,8 @@ end)
 rsca.register("spinning", { help = "never ends by itself: for managers with a time limit" }, function()
   while true do end -- luacheck: ignore
 end)
+
+rsca.register("mask", { help = "the signals that a child of its own has blocked" }, function()
+  local pipe <close> = assert(io.popen("grep SigBlk /proc/self/status"))
+  return pipe:read("a")
+end)
