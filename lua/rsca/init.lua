@@ -32,8 +32,8 @@ local function check_adapter(adapter)
   if type(adapter) ~= "table" then
     error(("bad argument #1 to 'set_adapter' (table expected, got %s)"):format(type(adapter)), 3)
   end
-  for field, expected in pairs { name = "string", may_wait = "function", waiter = "function" } do
-    if type(adapter[field]) ~= expected then
+  for field, expected in pairs { name = "string", may_wait = "function", waiter = "function", pending = "function" } do
+    if type(adapter[field]) ~= expected and not (field == "pending" and adapter.pending == nil) then
       error(("bad argument #1 to 'set_adapter' (field '%s' must be a %s)"):format(field, expected), 3)
     end
   end
@@ -72,7 +72,7 @@ function rsca.set_adapter(adapter)
       wait()
     until results
     return finish(table.unpack(results, 1, results.n))
-  end)
+  end, adapter.pending)
   adapter_name = adapter.name
 end
 

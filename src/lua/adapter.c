@@ -1,7 +1,7 @@
 #include "adapter.h"
 
 /* Of the adapter's table, a user value of the box. */
-enum { MAY_WAIT = 1, WAIT };
+enum { MAY_WAIT = 1, WAIT, PENDING };
 
 int rscl_set_adapter(lua_State *L) {
   rscl_state *state = rscl_check_state(L);
@@ -11,11 +11,16 @@ int rscl_set_adapter(lua_State *L) {
   } else {
     luaL_checktype(L, 1, LUA_TFUNCTION);
     luaL_checktype(L, 2, LUA_TFUNCTION);
-    lua_createtable(L, 2, 0);
+    if (!lua_isnoneornil(L, 3))
+      luaL_checktype(L, 3, LUA_TFUNCTION);
+    lua_settop(L, 3);
+    lua_createtable(L, 3, 0);
     lua_pushvalue(L, 1);
     lua_rawseti(L, -2, MAY_WAIT);
     lua_pushvalue(L, 2);
     lua_rawseti(L, -2, WAIT);
+    lua_pushvalue(L, 3);
+    lua_rawseti(L, -2, PENDING);
     state->adapted = true;
   }
   lua_setiuservalue(L, RSCL_BOX, RSCL_UV_ADAPTER);
@@ -34,6 +39,22 @@ rscl_mode rscl_adapter_mode(lua_State *L) {
   if (adapts && !lua_isyieldable(L))
     return (rscl_mode)luaL_error(L, "can't wait here: inside a function that can't yield");
   return adapts ? RSCL_ADAPT : RSCL_BLOCK;
+}
+
+static void tell(lua_State *L) {
+  lua_getiuservalue(L, RSCL_BOX, RSCL_UV_ADAPTER);
+  lua_rawgeti(L, -1, PENDING);
+  lua_remove(L, -2);
+  /* What has begun has begun, whatever becomes of this. */
+  if (lua_isnil(L, -1) || lua_pcall(L, 0, 0, 0) != LUA_OK)
+    lua_pop(L, 1);
+}
+
+void rscl_adapter_tell(lua_State *L, rscl_state *state) {
+  if (state->adapted && state->idle && lua_checkstack(L, 4)) {
+    state->idle = false;
+    tell(L);
+  }
 }
 
 /* ---- What runs on the fiber ---- */

@@ -1,7 +1,7 @@
 /*
  * The adapter: how a wait waits on a coroutine of the host's own, where the host has an event loop.
  *
- * Provides: rscl_adapter_mode, rscl_adapt, set_adapter
+ * Provides: rscl_adapter_mode, rscl_adapt, rscl_adapter_tell, set_adapter
  * Uses:     fiber, object
  * Threads:  the state's own
  *
@@ -22,7 +22,11 @@ rscl_mode rscl_adapter_mode(lua_State *L);
  * does. To be returned from the function. */
 int rscl_adapt(lua_State *L, int nargs);
 
-/* set_adapter(may_wait, wait), or set_adapter() for none. init.lua makes it what scripts call. */
+/* A script has begun something that is pending until a later step: the adapter hears of it where it was told before
+ * that nothing is. On the script's own stack. [-0, +0, -] */
+void rscl_adapter_tell(lua_State *L, rscl_state *state);
+
+/* set_adapter(may_wait, wait [, pending]), or set_adapter() for none. init.lua makes it what scripts call. */
 int rscl_set_adapter(lua_State *L);
 
 extern const rscl_type rscl_task_type;

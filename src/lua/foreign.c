@@ -1,5 +1,6 @@
 #include "foreign.h"
 
+#include "adapter.h"
 #include "callback.h"
 #include "error.h"
 #include "fiber.h"
@@ -41,6 +42,7 @@ static HRESULT run_with(lua_State *L, rscl_state *state, IPmCustomActions *actio
     rscl_callback_disarm(callback);
   }
   (void)callback->lpVtbl->Release(callback);
+  rscl_adapter_tell(L, state);
   return status;
 }
 

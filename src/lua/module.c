@@ -84,7 +84,8 @@ static int module_loop(lua_State *L) {
   uint64_t due_ns = check_due_ns(L, 1);
   while (is_pending(state) && (due_ns == UINT64_MAX || rsci_now_ns() < due_ns))
     (void)rscl_block(L, state, due_ns);
-  lua_pushboolean(L, !is_pending(state));
+  state->idle = !is_pending(state);
+  lua_pushboolean(L, state->idle);
   return 1;
 }
 
@@ -122,6 +123,7 @@ static int module_spawn(lua_State *L) {
   lua_pop(L, 1);
   if (!rscl_fiber_post(fiber, L, 1, nargs))
     luaL_error(L, "too many arguments to spawn with");
+  rscl_adapter_tell(L, state);
   return 0;
 }
 

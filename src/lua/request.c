@@ -215,6 +215,7 @@ int rscl_request_run(lua_State *L, rscl_state *state, rscl_target target, rscl_t
   HRESULT status = start(L, request, target, name, args);
   if (FAILED(status))
     return rscl_refused(L, status, name.data);
+  rscl_adapter_tell(L, state);
   return 1;
 }
 

@@ -67,6 +67,7 @@ struct rscl_state {
   size_t fiber_count;
   struct rscl_subscription *subscriptions; /* whose final has not been given */
   bool closing;
+  bool idle;      /* the adapter was told last that nothing is pending */
   bool adapted;   /* the host's coroutines have a way of their own to wait, see adapter.h */
   bool suspended; /* a fiber began to wait since the closer was made */
   const void *closer;

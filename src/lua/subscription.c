@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter.h"
 #include "error.h"
 #include "fiber.h"
 #include "handler.h"
@@ -371,6 +372,7 @@ HRESULT rscl_subscription_start(lua_State *L, rscl_state *state, rscl_subscripti
   if (FAILED(status))
     rscl_subscription_end(sub, L);
   rscl_manager_settle(L, RSCL_BOX, proxy);
+  rscl_adapter_tell(L, state);
   return status;
 }
 

@@ -73,7 +73,7 @@ T.test("a flood of calls leaves other coroutines their turns", function()
     until left == 0
   end)
   run()
-  T.truthy(turns >= 10, "it had its turn " .. turns .. " times")
+  T.truthy(turns >= 5, "it had its turn " .. turns .. " times")
 end)
 
 T.test("a sleep that begins while the program blocks is over in the controller", function()
@@ -288,7 +288,7 @@ local beginning = [[
   manager:subscribe("lasting", "", never)
   cq:wrap(function() manager:call("lasting") never() end)
   cq:wrap(function() rsca.sleep(math.huge) never() end)
-  cq:wrap(function() cqueues.sleep(0.005) manager:run("echo", "", never) print("the end") error("out", 0) end)
+  cq:wrap(function() cqueues.sleep(0.005) manager:run("lasting", "", never) print("the end") error("out", 0) end)
 ]]
 
 T.test("a program ends cleanly with work in flight", function()

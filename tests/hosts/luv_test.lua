@@ -64,10 +64,19 @@ T.test("the loop goes on meanwhile: a timer of luv's cancels a call that lasts",
   adapter.run()
 end)
 
-T.test("plain uv.run ends, too, when nothing is pending any more", function()
-  local heard = T.expect(1)
+T.test("plain uv.run ends when nothing is pending any more, and not before", function()
+  local heard = T.expect(6)
+  uv.run()
   assert(manager:run("echo", "", heard))
-  after(0, function() end)
+  uv.run()
+  assert(manager:subscribe("count", "2", heard))
+  uv.run()
+  rsca.spawn(heard)
+  uv.run()
+  local request = assert(manager:run("echo", "x"))
+  uv.run()
+  T.equal(request:await(0), "x")
+  T.equal(manager:RunCustomAction("echo", "", heard), 0)
   uv.run()
 end)
 
@@ -90,7 +99,7 @@ T.test("a flood of calls leaves the loop's other handles their turns", function(
     assert(manager:run("echo", "", heard))
   end
   adapter.run()
-  T.truthy(turns >= 10, "the loop came round " .. turns .. " times")
+  T.truthy(turns >= 5, "the loop came round " .. turns .. " times")
   close_all(check)
 end)
 
@@ -320,7 +329,7 @@ local beginning = [[
   manager:subscribe("lasting", "", never)
   adapter.spawn(function() manager:call("lasting") never() end)
   adapter.spawn(function() rsca.sleep(math.huge) never() end)
-  uv.new_timer():start(5, 0, function() manager:run("echo", "", never) print("the end") uv.stop() end)
+  uv.new_timer():start(5, 0, function() manager:run("lasting", "", never) print("the end") uv.stop() end)
 ]]
 
 T.test("a program ends cleanly with work in flight", function()

@@ -126,6 +126,8 @@ T.test("what is no adapter raises, and the one that is set stays", function()
   T.raises("field 'name' must be a string", rsca.set_adapter, { may_wait = print, waiter = print })
   T.raises("field 'may_wait' must be a function", rsca.set_adapter, { name = "x", waiter = print })
   T.raises("field 'waiter' must be a function", rsca.set_adapter, { name = "x", may_wait = print })
+  T.raises("field 'pending' must be a function", rsca.set_adapter,
+    { name = "x", may_wait = print, waiter = print, pending = 1 })
   T.raises("is set already", rsca.set_adapter, adapter)
 end)
 
@@ -300,6 +302,38 @@ T.test("what may_wait raises comes out of the wait", function()
   rsca.set_adapter(nil)
   rsca.set_adapter(adapter)
   nothing_is_left()
+end)
+
+-- ---- Telling the host's loop that something has begun ----
+
+T.test("pending is called once for what begins after loop has said that nothing is pending", function()
+  local times = 0
+  rsca.set_adapter(nil)
+  rsca.set_adapter { name = "told", may_wait = adapter.may_wait, waiter = adapter.waiter, pending = function()
+    times = times + 1
+    error("goes nowhere")
+  end }
+  local manager = rsca.own_manager()
+  for name, begin in pairs {
+    run = function() assert(rsca.run("echo", "", function() end)) end,
+    request = function() assert(rsca.run("echo", "")) end,
+    method = function() T.equal(manager:RunCustomAction("echo", "", function() end), 0) end,
+    registration = function() T.equal(manager:RegisterCustomActionCallback("count", "1", function() end), 0) end,
+    subscribe = function() assert(rsca.subscribe("count", "1", function() end)) end,
+    responses = function() assert(rsca.responses("count", "1")) end,
+    spawn = function() rsca.spawn(function() end) end,
+  } do
+    T.collect()
+    T.equal(rsca.loop(20), true)
+    times = 0
+    begin()
+    T.equal(times, 1, name)
+    assert(rsca.run("echo", "", function() end))
+    T.equal(times, 1, name)
+  end
+  rsca.loop(20)
+  rsca.set_adapter(nil)
+  rsca.set_adapter(adapter)
 end)
 
 -- ---- Coroutines that are given up ----

@@ -120,7 +120,7 @@ end
 -- Begins. In the child of a fork it is said again.
 function adapter.start()
   if not started then
-    rsca.set_adapter { name = "luv", may_wait = may_wait, waiter = waiter }
+    rsca.set_adapter { name = "luv", may_wait = may_wait, waiter = waiter, pending = wake }
     started = true
   end
   local fd = assert(rsca.fd())

@@ -34,6 +34,9 @@ local rsca = {}
 ---Asked on the coroutine that waits, for two functions: the first, called there, returns once the second has been
 ---called. That one is called inside a step, so it must not resume the coroutine, only have it resumed later.
 ---@field waiter fun(): fun(), fun()
+---Called when a script begins something, after rsca.loop(0) has said that nothing is pending: for a loop that is to end
+---when there is nothing left to do, and not before. Inside steps, too; what it raises goes nowhere.
+---@field pending? fun()
 
 ---@alias rsca.level
 ---| "error"
