@@ -32,6 +32,6 @@ rsca.register("spinning", { help = "never ends by itself: for managers with a ti
 end)
 
 rsca.register("mask", { help = "the signals that a child of its own has blocked" }, function()
-  local pipe <close> = assert(io.popen("grep SigBlk /proc/self/status"))
+  local pipe <close> = assert(io.popen("exec grep SigBlk /proc/self/status"))
   return pipe:read("a")
 end)
