@@ -220,6 +220,20 @@ RSCA_API int rsca_manager_timeout_ms(rsca_manager *manager);
  */
 RSCA_API HRESULT rsca_manager_step(rsca_manager *manager, unsigned budget);
 
+/*
+ * In the child of a fork. The child has a descriptor of its own: ask for it, and watch it, again. What it inherited is
+ * dropped: calls in flight end there without anybody being told, and the parent's callbacks are not called; Lua
+ * coroutines that wait get nil and an error. That happens by itself, in the first step of the child. A program that
+ * becomes a daemon says instead, before it does anything else with the manager there:
+ *
+ *   keep    true: calls that are queued are kept, and those that were running end with RSCA_E_CANCELLED
+ *
+ * S_OK: done; inside an action or a callback, done in the next step. S_FALSE: there was nothing to inherit, as this
+ * process is no child, or has said so before. RSCA_E_INVALID_STATE: too late to keep it, it has been dropped. Thread
+ * that steps. A fork while another thread is inside one of these functions is the caller's to avoid.
+ */
+RSCA_API HRESULT rsca_manager_after_fork(rsca_manager *manager, bool keep);
+
 /* ---- Interfaces ---- */
 
 /* The manager as an IPmCustomActions, whose count is the manager's. Returned (+1). */

@@ -43,6 +43,7 @@ extern "C" {
 #define RSCA_E_POSSIBLE_DEADLOCK ((HRESULT)0x8007046B)      /* it would wait for itself */
 #define RSCA_E_TIMEOUT ((HRESULT)0x800705B4)                /* the time limit of a call */
 #define RSCA_WAIT_TIMEOUT ((HRESULT)0x80070102)             /* a wait's own limit; what was awaited goes on */
+#define RSCA_E_INVALID_STATE ((HRESULT)0x8007139F)          /* too early, or too late, for what was asked */
 
 /* One status that rsca knows. */
 typedef struct rsca_status_entry {

@@ -4,6 +4,10 @@
 
 local rsca = require "rsca.core"
 
+if rsca.log then -- taken out of package.loaded, and loaded again
+  return rsca
+end
+
 local levels = { error = true, warning = true, info = true, debug = true }
 
 -- Hands a message to the hook rsca.on_log(level, message); without a hook it goes nowhere: a library doesn't print.
@@ -16,6 +20,60 @@ function rsca.log(level, message)
   if hook then
     hook(level, tostring(message))
   end
+end
+
+-- Says how waits wait on coroutines of the host's own, where the host has an event loop: the adapters below rsca.adapter
+-- do. A state has one adapter at most; set_adapter(nil) takes it away.
+
+local set_adapter = rsca.set_adapter
+local adapter_name
+
+local function check_adapter(adapter)
+  if type(adapter) ~= "table" then
+    error(("bad argument #1 to 'set_adapter' (table expected, got %s)"):format(type(adapter)), 3)
+  end
+  for field, expected in pairs { name = "string", may_wait = "function", waiter = "function", pending = "function" } do
+    if type(adapter[field]) ~= expected and not (field == "pending" and adapter.pending == nil) then
+      error(("bad argument #1 to 'set_adapter' (field '%s' must be a %s)"):format(field, expected), 3)
+    end
+  end
+  if adapter_name then
+    error(("the adapter '%s' is set already; a Lua state has one, so '%s' can't be set"):format(adapter_name,
+      adapter.name), 3)
+  end
+end
+
+local function finish(good, ...)
+  if not good then
+    error(..., 0)
+  end
+  return ...
+end
+
+function rsca.set_adapter(adapter)
+  if adapter == nil then
+    adapter_name = nil
+    set_adapter()
+    return
+  end
+  check_adapter(adapter)
+  local waiter = adapter.waiter
+
+  -- The wait that was asked for, f(...), goes on where it can yield, and this coroutine waits for that. `spawn` is
+  -- rsca.spawn, but for what it returns: closing that, as when this coroutine is given up, ends what it runs.
+  set_adapter(adapter.may_wait, function(spawn, f, ...)
+    local results
+    local wait, done = waiter()
+    local task <close> = spawn(function(...)
+      results = table.pack(pcall(f, ...))
+      done()
+    end, ...)
+    repeat
+      wait()
+    until results
+    return finish(table.unpack(results, 1, results.n))
+  end, adapter.pending)
+  adapter_name = adapter.name
 end
 
 return rsca

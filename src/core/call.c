@@ -111,6 +111,7 @@ rsca_call *rsci_calls_accept(rsci_calls *calls, rsci_action *action, const char 
   atomic_store_explicit(&call->engine, action->engine, memory_order_relaxed);
   action->refs++;
   rsci_refs_init(&call->refs);
+  call->forks = rsci_forks();
   atomic_store_explicit(&call->phase, RSCI_CALL_NEW, memory_order_relaxed);
   atomic_store_explicit(&call->cancelled, NULL, memory_order_relaxed);
   atomic_store_explicit(&call->stop, false, memory_order_relaxed);
@@ -369,6 +370,10 @@ void rsci_call_finish(rsca_call *call, HRESULT status, const void *bytes, size_t
     report(call, status, bytes, size); /* the engine's hold becomes the ending's */
   else
     rsci_call_let_go(call);
+}
+
+bool rsci_call_is_dropped(const rsca_call *call) {
+  return rsci_runner_drops(call->action->engine->runner, call->forks);
 }
 
 bool rsci_call_keep_bytes(rsca_call *call) {

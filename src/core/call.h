@@ -76,6 +76,7 @@ struct rsca_call {
   rsci_action *action;           /* a reference, guarded by the manager's lock */
   _Atomic(rsci_engine *) engine; /* where it runs or will run; the action's, until a worker of a pool takes it */
   rsci_refs refs;
+  unsigned forks; /* the process that it was accepted in */
   _Atomic int phase;
   _Atomic(const char *) cancelled; /* why it should stop; NULL: it should not */
   atomic_bool stop;                /* its patience is over: what runs is made to raise */
@@ -222,6 +223,9 @@ void rsci_call_end(rsca_call *call, HRESULT status, const char *text);
 bool rsci_call_end_queued(rsca_call *call);
 
 /* For sinks. No lock held. */
+
+/* Whether it is the parent's of a fork, and so is whoever would hear of it. */
+bool rsci_call_is_dropped(const rsca_call *call);
 
 /* Keeps call->bytes in call->result, so that they outlive the ending. False: out of memory; status and bytes say so
  * instead. */

@@ -9,6 +9,7 @@
 typedef struct rsci_check {
   struct rsci_check *next;
   IHealthStatusCallback *callback; /* held */
+  unsigned forks;                  /* the process that it was asked in */
 } rsci_check;
 
 static rsca_manager *manager_of(IPmHealthAndIdleMonitor *iface) {
@@ -30,8 +31,8 @@ static HRESULT RSCA_METHOD health_CheckIdle(IPmHealthAndIdleMonitor *iface, BOOL
   return S_OK;
 }
 
-/* Whoever waits longest, and what is to be told. NULL: nobody waits. */
-static IHealthStatusCallback *take_oldest(rsca_manager *manager, BOOL *healthy) {
+/* Whoever waits longest, and what is to be told, unless it was left behind by a fork. NULL: nobody waits. */
+static IHealthStatusCallback *take_oldest(rsca_manager *manager, BOOL *healthy, bool *dropped) {
   rsci_health *health = &manager->health;
   rsci_lock_take(&manager->lock);
   *healthy = manager->state == RSCI_OPEN; /* that it is stepped, the telling says */
@@ -42,6 +43,7 @@ static IHealthStatusCallback *take_oldest(rsca_manager *manager, BOOL *healthy) 
   }
   rsci_lock_leave(&manager->lock);
   IHealthStatusCallback *callback = oldest ? oldest->callback : NULL;
+  *dropped = oldest && rsci_runner_drops(manager->runner, oldest->forks);
   free(oldest);
   return callback;
 }
@@ -51,9 +53,11 @@ void rsci_health_tell(rsca_manager *manager) {
   size_t left = manager->health.waiting;
   rsci_lock_leave(&manager->lock);
   BOOL healthy;
+  bool dropped;
   IHealthStatusCallback *callback;
-  while (left-- > 0 && (callback = take_oldest(manager, &healthy)) != NULL) {
-    (void)callback->lpVtbl->ReportHealth(callback, healthy);
+  while (left-- > 0 && (callback = take_oldest(manager, &healthy, &dropped)) != NULL) {
+    if (!dropped)
+      (void)callback->lpVtbl->ReportHealth(callback, healthy);
     (void)callback->lpVtbl->Release(callback);
   }
 }
@@ -106,7 +110,7 @@ static HRESULT RSCA_METHOD health_CheckHealth(IPmHealthAndIdleMonitor *iface,
   rsci_check *check = malloc(sizeof *check);
   if (!check)
     return E_OUTOFMEMORY;
-  *check = (rsci_check){.callback = pIHealthStatusCallback};
+  *check = (rsci_check){.callback = pIHealthStatusCallback, .forks = rsci_forks()};
   (void)pIHealthStatusCallback->lpVtbl->AddRef(pIHealthStatusCallback);
   rsci_lock_take(&manager->lock);
   status = may_wait(manager);

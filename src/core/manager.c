@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "custom_actions.h"
+#include "inherit.h"
 #include "inspect.h"
 #include "shared.h"
 #include "shutdown.h"
@@ -83,6 +84,8 @@ HRESULT rsci_manager_create(rsci_runner *runner, const rsca_config *config, rsca
   manager->protocol_manager.lpVtbl = &rsci_protocol_manager_vtbl;
   manager->health_monitor.lpVtbl = &rsci_health_monitor_vtbl;
   rsci_runner_hold(runner);
+  manager->heir.inherit = rsci_manager_inherit;
+  rsci_runner_add_heir(runner, &manager->heir);
   rsci_calls_init(&manager->calls, &manager->lock, calls_quiet, calls_gone);
   manager->calls.response_limit = manager->config.response_limit;
   *out = manager;
@@ -119,6 +122,7 @@ static void calls_gone(rsci_calls *calls) {
   if (manager->cut_calls)
     rsci_snapshot_release(manager->cut_calls);
   rsci_calls_fini(calls);
+  rsci_runner_remove_heir(manager->runner, &manager->heir);
   if (manager->pool)
     rsci_pool_free(manager->pool);
   else

@@ -46,6 +46,7 @@ struct rsca_manager {
   rsci_service service;
   uint64_t limit_ns;                  /* the time limit; UINT64_MAX: none */
   _Atomic uint64_t shortest_limit_ns; /* that was ever asked for */
+  rsci_heir heir;
 
   struct rsci_snapshot *cut_calls;      /* what a shutdown has cut; the lock; NULL: nothing yet */
   _Atomic(struct rsci_shared *) shared; /* made when it is first used, see rsci_manager_shared */

@@ -2,10 +2,11 @@
  * A notifier: a descriptor that a host's loop can watch, readable while there is something to do.
  *
  * Provides: rsci_notifier_*
- * Uses:     thread.h
+ * Uses:     thread.h, fork.h
  * Threads:  raise: any. The others: the thread that steps.
  *
- * The descriptor is made when it is first asked for: who never watches it never pays a system call.
+ * The descriptor is made when it is first asked for: who never watches it never pays a system call. The child of a fork
+ * has one of its own, of the same number where that still is what it was.
  */
 #ifndef RSCI_NOTIFIER_H
 #define RSCI_NOTIFIER_H
@@ -15,10 +16,11 @@
 #include <stdint.h>
 
 typedef struct rsci_notifier {
-  _Atomic int fd;      /* -1 until asked for */
-  atomic_bool watched; /* somebody outside has the descriptor, for good */
-  atomic_bool waiting; /* our own wait is about to block, or blocks */
-  atomic_bool raised;  /* readable, or about to be */
+  _Atomic int fd;         /* -1 until asked for */
+  atomic_bool watched;    /* somebody outside has the descriptor, for good */
+  atomic_bool waiting;    /* our own wait is about to block, or blocks */
+  atomic_bool raised;     /* readable, or about to be */
+  _Atomic unsigned forks; /* the process that the descriptor is of */
 } rsci_notifier;
 
 void rsci_notifier_init(rsci_notifier *notifier);

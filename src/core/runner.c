@@ -5,9 +5,14 @@
 #include "engine.h"
 
 rsci_runner *rsci_runner_create(void) {
-  rsci_runner *runner = calloc(1, sizeof *runner);
+  rsci_runner *runner = rsci_forks_watch() ? calloc(1, sizeof *runner) : NULL;
   if (!runner)
     return NULL;
+  if (!rsci_lock_init(&runner->heirs_lock)) {
+    free(runner);
+    return NULL;
+  }
+  runner->forks = runner->heard_from = rsci_forks();
   rsci_refs_init(&runner->refs);
   atomic_init(&runner->inbox, NULL);
   atomic_init(&runner->stepping, false);
@@ -28,6 +33,7 @@ void rsci_runner_release(rsci_runner *runner) {
     return;
   rsci_timers_fini(&runner->timers);
   rsci_notifier_fini(&runner->notifier);
+  rsci_lock_fini(&runner->heirs_lock);
   free(runner);
 }
 
@@ -124,6 +130,69 @@ static void take_due_alarms(rsci_runner *runner) {
   }
 }
 
+/* Forks. */
+
+void rsci_runner_add_heir(rsci_runner *runner, rsci_heir *heir) {
+  rsci_lock_take(&runner->heirs_lock);
+  heir->next = runner->heirs;
+  heir->link = &runner->heirs;
+  if (heir->next)
+    heir->next->link = &heir->next;
+  runner->heirs = heir;
+  rsci_lock_leave(&runner->heirs_lock);
+}
+
+void rsci_runner_remove_heir(rsci_runner *runner, rsci_heir *heir) {
+  rsci_lock_take(&runner->heirs_lock);
+  if (runner->next_heir == heir)
+    runner->next_heir = heir->next;
+  *heir->link = heir->next;
+  if (heir->next)
+    heir->next->link = heir->link;
+  rsci_lock_leave(&runner->heirs_lock);
+}
+
+static bool is_forked(const rsci_runner *runner) {
+  return runner->forks != rsci_forks();
+}
+
+static rsci_heir *next_heir(rsci_runner *runner) {
+  rsci_lock_take(&runner->heirs_lock);
+  rsci_heir *heir = runner->next_heir;
+  if (heir)
+    runner->next_heir = heir->next;
+  rsci_lock_leave(&runner->heirs_lock);
+  return heir;
+}
+
+static void inherit(rsci_runner *runner) {
+  bool keep = runner->keep;
+  runner->keep = false;
+  runner->forks = rsci_forks();
+  if (!keep)
+    runner->heard_from = runner->forks;
+  runner->next_heir = runner->heirs;
+  rsci_heir *heir;
+  while ((heir = next_heir(runner)) != NULL) /* one may go while another inherits */
+    heir->inherit(heir, keep);
+}
+
+bool rsci_runner_drops(const rsci_runner *runner, unsigned forks) {
+  bool undecided = is_forked(runner) && !runner->keep;
+  return forks < (undecided ? rsci_forks() : runner->heard_from);
+}
+
+HRESULT rsci_runner_after_fork(rsci_runner *runner, bool keep) {
+  if (!is_forked(runner)) {
+    bool dropped = keep && runner->forks > 0 && runner->heard_from == runner->forks;
+    return dropped ? RSCA_E_INVALID_STATE : S_FALSE;
+  }
+  runner->keep = keep;
+  if (rsci_runner_enter(runner)) /* else, in a step that the fork was in, the next one does it */
+    rsci_runner_leave(runner);
+  return S_OK;
+}
+
 /* Stepping. */
 
 bool rsci_runner_enter(rsci_runner *runner) {
@@ -131,6 +200,8 @@ bool rsci_runner_enter(rsci_runner *runner) {
     return false;
   rsci_runner_hold(runner);
   atomic_store_explicit(&runner->thread, rsci_thread_self(), memory_order_relaxed);
+  if (is_forked(runner))
+    inherit(runner);
   return true;
 }
 
@@ -183,6 +254,8 @@ void rsci_runner_abandon_step(rsci_runner *runner) {
 }
 
 rsci_task *rsci_runner_next(rsci_runner *runner, const rsci_engine *engine) {
+  if (is_forked(runner)) /* by a task of this step: the others are looked through before they run */
+    runner->budget = 0;
   if (runner->budget == 0 || !(runner->batch.head || take_fed(runner)) || runner->batch.head->engine != engine)
     return NULL;
   runner->budget--;
@@ -226,7 +299,7 @@ bool rsci_runner_is_pinned(rsci_runner *runner) {
 }
 
 uint64_t rsci_runner_timeout_ns(rsci_runner *runner) {
-  if (runner->ready.head || atomic_load(&runner->inbox))
+  if (runner->ready.head || atomic_load(&runner->inbox) || is_forked(runner))
     return 0;
   uint64_t next_ns = rsci_timers_next_ns(&runner->timers);
   if (next_ns == UINT64_MAX)
@@ -256,7 +329,7 @@ void rsci_runner_kick(rsci_runner *runner) {
 
 int rsci_runner_fd(rsci_runner *runner) {
   int fd = rsci_notifier_watch(&runner->notifier);
-  if (fd >= 0 && (runner->ready.head || atomic_load(&runner->inbox)))
+  if (fd >= 0 && (runner->ready.head || atomic_load(&runner->inbox) || is_forked(runner)))
     rsci_notifier_raise(&runner->notifier);
   return fd;
 }

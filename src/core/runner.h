@@ -14,6 +14,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <rsca/status.h>
+
+#include "fork.h"
 #include "notifier.h"
 #include "refs.h"
 #include "thread.h"
@@ -45,6 +48,14 @@ typedef struct rsci_queue {
   rsci_task *head, *tail;
 } rsci_queue;
 
+/* What lives on a runner, and has to do with what the child of a fork inherits. */
+typedef struct rsci_heir {
+  struct rsci_heir *next, **link;
+  /* In the child: ends what it inherited, or, `keep`, of that what was running. In a step's place, before anything is
+   * run. */
+  void (*inherit)(struct rsci_heir *heir, bool keep);
+} rsci_heir;
+
 struct rsci_runner {
   rsci_refs refs;
   _Atomic(rsci_task *) inbox; /* newest first; pushed by any thread, taken whole by a step */
@@ -63,6 +74,13 @@ struct rsci_runner {
   size_t budget;    /* tasks this step may still run */
   size_t ran;       /* tasks this step has run */
   rsci_timers timers;
+
+  unsigned forks;       /* the process that it was last stepped in */
+  unsigned heard_from;  /* what was made in a process before this one is nobody's any more */
+  bool keep;            /* what is inherited next is kept */
+  rsci_lock heirs_lock; /* Protects the list */
+  rsci_heir *heirs;
+  rsci_heir *next_heir; /* to inherit */
 
   atomic_int pins;            /* Lua states that live here: only their own thread may step */
   _Atomic rsci_thread thread; /* the one that steps: where it was made, pinned or last stepped */
@@ -93,6 +111,18 @@ void rsci_runner_leave(rsci_runner *runner);
 
 /* The step that is on will never go on: its stack is left for good. */
 void rsci_runner_abandon_step(rsci_runner *runner);
+
+/* ---- Forks ---- */
+
+void rsci_runner_add_heir(rsci_runner *runner, rsci_heir *heir);
+void rsci_runner_remove_heir(rsci_runner *runner, rsci_heir *heir);
+
+/* In the child of a fork, before it steps: says whether what it inherited is kept. S_OK; S_FALSE: it has inherited
+ * nothing, or has done so already; RSCA_E_INVALID_STATE: it has dropped it already. Thread that steps. */
+HRESULT rsci_runner_after_fork(rsci_runner *runner, bool keep);
+
+/* Whether what was made when rsci_forks was `forks` is not to be heard of any more, as a fork left it behind. */
+bool rsci_runner_drops(const rsci_runner *runner, unsigned forks);
 
 /* For an engine's turn: its next task of this step, or NULL when the turn is over. */
 rsci_task *rsci_runner_next(rsci_runner *runner, const struct rsci_engine *engine);

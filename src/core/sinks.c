@@ -6,13 +6,16 @@ static void function_nothing(void *object) {
 
 static void function_ended(rsca_call *call) {
   rsci_call_leave(call);
-  call->sink.fn(call->sink.object, call->status, call->bytes, call->size, true);
+  if (!rsci_call_is_dropped(call))
+    call->sink.fn(call->sink.object, call->status, call->bytes, call->size, true);
   rsci_call_delivered(call);
 }
 
 const rsci_sink_ops rsci_function_sink = {function_nothing, function_nothing, NULL, NULL, function_ended};
 
 static HRESULT function_report(rsca_call *call, const void *bytes, size_t size) {
+  if (rsci_call_is_dropped(call))
+    return RSCA_E_CANCELLED;
   call->sink.fn(call->sink.object, S_OK, bytes, size, false);
   return S_OK;
 }
@@ -33,10 +36,12 @@ static void callback_release(void *object) {
 static void callback_ended(rsca_call *call) {
   ICustomActionResultCallback *callback = call->sink.object;
   rsci_call_leave(call);
-  /* The interface takes bytes that are not const; it may look, not write. */
-  HRESULT answer =
-      callback->lpVtbl->ReportResult(callback, call->status, (PBYTE)(uintptr_t)call->bytes, (DWORD)call->size);
-  rsci_call_count_answer(call, answer);
+  if (!rsci_call_is_dropped(call)) {
+    /* The interface takes bytes that are not const; it may look, not write. */
+    HRESULT answer =
+        callback->lpVtbl->ReportResult(callback, call->status, (PBYTE)(uintptr_t)call->bytes, (DWORD)call->size);
+    rsci_call_count_answer(call, answer);
+  }
   callback_release(callback);
   rsci_call_delivered(call);
 }
@@ -83,6 +88,8 @@ static HRESULT callback2_call(rsca_call *call, HRESULT status, const void *bytes
 }
 
 static HRESULT callback2_report(rsca_call *call, const void *bytes, size_t size) {
+  if (rsci_call_is_dropped(call))
+    return RSCA_E_CANCELLED;
   if (SUCCEEDED(callback2_call(call, S_OK, bytes, size, false)))
     return S_OK;
   rsci_call_refuse(call);
@@ -91,7 +98,8 @@ static HRESULT callback2_report(rsca_call *call, const void *bytes, size_t size)
 
 static void callback2_ended(rsca_call *call) {
   rsci_call_leave(call);
-  (void)callback2_call(call, call->status, call->bytes, call->size, true);
+  if (!rsci_call_is_dropped(call))
+    (void)callback2_call(call, call->status, call->bytes, call->size, true);
   callback2_release(call->sink.object);
   rsci_call_delivered(call);
 }

@@ -32,7 +32,7 @@ static const rsca_status_entry table[] = {
     {"E_ACCESSDENIED", (HRESULT)0x80070005, "the caller may not do that"},
     {"ERROR_FILE_NOT_FOUND", (HRESULT)0x80070002, "a file that the action needs is not there"},
     {"ERROR_NOT_SUPPORTED", (HRESULT)0x80070032, "what was asked for is not supported here"},
-    {"ERROR_INVALID_STATE", (HRESULT)0x8007139F, "what was asked for does not fit the present state"},
+    {"ERROR_INVALID_STATE", RSCA_E_INVALID_STATE, "what was asked for does not fit the present state"},
 };
 
 #define COUNT (sizeof table / sizeof table[0])

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter.h"
 #include "error.h"
 #include "fiber.h"
 #include "manager_proxy.h"
@@ -64,6 +65,8 @@ static int context_report(lua_State *L) {
     rscl_mode mode = rscl_wait_mode(L, state);
     if (mode == RSCL_CLOSING)
       return rscl_push_closing(L);
+    if (mode == RSCL_ADAPT)
+      return rscl_adapt(L, 2);
     if (mode == RSCL_BLOCK) {
       (void)rscl_block(L, state, UINT64_MAX);
       call = check_call(L, state);
@@ -188,7 +191,10 @@ void rscl_action_start(rsci_engine *engine, rsca_call *call) {
 
 void rscl_action_cancel(rsci_engine *engine, rsca_call *call) {
   (void)engine;
-  rscl_fiber_close(call->fiber, rsci_call_stop_status(call), atomic_load(&call->cancelled));
+  if (rsci_call_is_dropped(call))
+    rscl_fiber_abandon(call->fiber, RSCA_E_CANCELLED, atomic_load(&call->cancelled));
+  else
+    rscl_fiber_close(call->fiber, rsci_call_stop_status(call), atomic_load(&call->cancelled));
 }
 
 void rscl_action_room(rsci_engine *engine, rsca_call *call) {

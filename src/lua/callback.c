@@ -45,6 +45,7 @@ typedef struct lua_callback lua_callback;
 typedef struct result {
   rsci_task task;
   lua_callback *callback; /* held */
+  unsigned forks;         /* the process that it was reported in */
   HRESULT status;
   size_t size;
   const char *bytes; /* behind it, or constant */
@@ -131,8 +132,15 @@ static void result_run(rsci_task *task) {
     result_free(message);
     return;
   }
+  bool dropped = rsci_runner_drops(state->engine.runner, message->forks);
   if (message->callback->request) {
     rscl_request_complete(message->callback->request, message->status, message->bytes, message->size);
+    result_free(message);
+    return;
+  }
+  if (dropped) {
+    if (message->callback->once)
+      state->expected--;
     result_free(message);
     return;
   }
@@ -169,7 +177,7 @@ static HRESULT lua_callback_ReportResult(ICustomActionResultCallback *iface, HRE
     return S_FALSE; /* it has heard the end: dropped */
   }
   char *bytes = (char *)(message + 1);
-  *message = (result){{.ops = &result_ops}, callback, hrStatus, cbResponse, bytes};
+  *message = (result){{.ops = &result_ops}, callback, rsci_forks(), hrStatus, cbResponse, bytes};
   if (cbResponse > 0)
     memcpy(bytes, pbResponse, cbResponse);
   (void)rsci_refs_add(&callback->refs);
@@ -189,7 +197,8 @@ static lua_callback *create(rscl_state *state) {
     return NULL;
   static const char text[] = "the manager let go of the call without a result";
   *callback = (lua_callback){.iface = {&lua_callback_vtbl}, .state = state, .forget = {.ops = &forget_ops}};
-  callback->abandoned = (result){{.ops = &result_ops}, callback, RPC_E_DISCONNECTED, sizeof text - 1, text};
+  callback->abandoned =
+      (result){{.ops = &result_ops}, callback, rsci_forks(), RPC_E_DISCONNECTED, sizeof text - 1, text};
   rsci_refs_init(&callback->refs);
   atomic_init(&callback->reported, false);
   rsci_engine_hold(&state->engine);

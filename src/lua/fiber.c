@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "action.h"
+#include "adapter.h"
 #include "error.h"
 #include "handler.h"
 #include "request.h"
@@ -27,7 +28,8 @@ static rscl_fiber *make(lua_State *L, lua_State *co, rscl_state *state, rscl_fib
     state->free_fibers = fiber->next;
   else if (!(fiber = malloc(sizeof *fiber)))
     luaL_error(L, "not enough memory");
-  *fiber = (rscl_fiber){.state = state, .co = co, .kind = kind, .call = call, .next = state->fibers};
+  *fiber =
+      (rscl_fiber){.state = state, .co = co, .kind = kind, .call = call, .next = state->fibers, .forks = rsci_forks()};
   fiber->task.ops = &fiber_ops;
   fiber->task.engine = &state->engine;
   fiber->alarm.task = &fiber->task;
@@ -353,6 +355,8 @@ static void fiber_task_run(rsci_task *task) {
   fiber->has_alarm = false;
   if (fiber->close_why)
     rscl_fiber_close(fiber, fiber->close_status, fiber->close_why);
+  else if (fiber->given_up)
+    rscl_fiber_close(fiber, RSCA_E_CANCELLED, "nobody waits for it any more");
   else
     resume(fiber, nargs);
 }
@@ -398,7 +402,12 @@ void rscl_waiters_wake(rscl_waiters *waiters) {
   }
 }
 
-void rscl_fiber_abandon(rscl_fiber *fiber) {
+void rscl_fiber_give_up(rscl_fiber *fiber) {
+  fiber->given_up = true;
+  rscl_fiber_wake(fiber);
+}
+
+void rscl_fiber_abandon(rscl_fiber *fiber, HRESULT status, const char *why) {
   rscl_state *state = fiber->state;
   lua_State *L = state->service;
   rscl_fiber_kind kind = fiber->kind;
@@ -408,9 +417,8 @@ void rscl_fiber_abandon(rscl_fiber *fiber) {
   lua_getiuservalue(L, -1, RSCL_UV_SLOTS);
   retire(fiber, L, lua_gettop(L));
   lua_pop(L, 2);
-  static const char text[] = "the Lua state that owned the action was closed";
   if (kind == RSCL_ACTION)
-    rsci_call_finish(call, RPC_E_DISCONNECTED, text, sizeof text - 1);
+    rsci_call_finish(call, status, why, strlen(why));
   else
     rscl_handler_done(call, S_OK);
 }
@@ -450,17 +458,24 @@ rscl_mode rscl_wait_mode(lua_State *L, rscl_state *state) {
   rscl_fiber *fiber = state->current;
   if (fiber && (fiber->closing || rscl_stop_is_due(state)))
     return RSCL_CLOSING;
+  if (fiber && fiber->co == L && fiber->forked)
+    return RSCL_CLOSING;
   if (fiber && fiber->co == L && lua_isyieldable(L))
     return RSCL_YIELD;
   if (!state->turn && !rsci_runner_is_stepping(state->engine.runner))
-    return RSCL_BLOCK;
+    return state->adapted ? rscl_adapter_mode(L) : RSCL_BLOCK;
   return (rscl_mode)luaL_error(L, fiber && fiber->co != L
                                       ? "can't wait here: this coroutine is not one that rsca resumes"
                                       : "can't wait here: inside a step, where this function can't yield");
 }
 
 int rscl_push_closing(lua_State *L) {
-  return rscl_fail(L, RSCA_E_CANCELLED, "can't wait any more: the action is being closed", NULL);
+  rscl_fiber *fiber = rscl_check_state(L)->current;
+  if (fiber && fiber->closing)
+    return rscl_fail(L, RSCA_E_CANCELLED, "can't wait any more: the action is being closed", NULL);
+  if (fiber)
+    fiber->forked = false;
+  return rscl_fail(L, RSCA_E_CANCELLED, rsci_forked, NULL);
 }
 
 rscl_fiber *rscl_resumed(lua_State *L, rscl_state *state) {
@@ -483,7 +498,8 @@ uint64_t rscl_check_ns(lua_State *L, int arg) {
 static int slept(lua_State *L, int status, lua_KContext context) {
   (void)status;
   (void)context;
-  (void)rscl_resumed(L, rscl_check_state(L));
+  if (rscl_resumed(L, rscl_check_state(L))->forked)
+    return rscl_push_closing(L);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -493,6 +509,8 @@ int rscl_sleep(lua_State *L, rscl_state *state, int seconds_arg) {
   rscl_mode mode = rscl_wait_mode(L, state);
   if (mode == RSCL_CLOSING)
     return rscl_push_closing(L);
+  if (mode == RSCL_ADAPT)
+    return rscl_adapt(L, seconds_arg);
   uint64_t now_ns = rsci_now_ns();
   uint64_t due_ns = duration_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + duration_ns;
   if (mode == RSCL_YIELD) {
@@ -504,9 +522,12 @@ int rscl_sleep(lua_State *L, rscl_state *state, int seconds_arg) {
     fiber->wait = RSCL_WAIT_TIME;
     return lua_yieldk(L, 0, 0, slept);
   }
+  unsigned forks = rsci_forks();
   do
     (void)rscl_block(L, state, due_ns);
-  while (rsci_now_ns() < due_ns);
+  while (rsci_now_ns() < due_ns && forks == rsci_forks());
+  if (forks != rsci_forks()) /* an action has forked, and this is the child */
+    return rscl_push_closing(L);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -516,19 +537,25 @@ static int nothing(lua_State *L) {
   return 0;
 }
 
-size_t rscl_block(lua_State *L, rscl_state *state, uint64_t due_ns) {
+/* A step of ours that the host's loop knows nothing of: where it leaves alarms, the loop is told to look again. */
+static size_t step(rscl_state *state) {
   rsci_runner *runner = state->engine.runner;
   size_t ran;
-  if (rsci_runner_step(runner, 0, &ran) && ran > 0)
-    return ran;
+  (void)rsci_runner_step(runner, 0, &ran);
+  if (state->adapted && rsci_runner_timeout_ns(runner) != UINT64_MAX)
+    rsci_notifier_raise(&runner->notifier);
+  return ran;
+}
+
+size_t rscl_block(lua_State *L, rscl_state *state, uint64_t due_ns) {
+  size_t ran = step(state);
   uint64_t now_ns = rsci_now_ns();
-  if (due_ns <= now_ns)
-    return 0;
-  if (!rsci_runner_wait(runner, due_ns == UINT64_MAX ? UINT64_MAX : due_ns - now_ns)) {
+  if (ran > 0 || due_ns <= now_ns)
+    return ran;
+  if (!rsci_runner_wait(state->engine.runner, due_ns == UINT64_MAX ? UINT64_MAX : due_ns - now_ns)) {
     /* A signal: where its handler has set a hook, as lua5.4 does for Ctrl-C, any call lets it speak. */
     lua_pushcfunction(L, nothing);
     lua_call(L, 0, 0);
   }
-  (void)rsci_runner_step(runner, 0, &ran);
-  return ran;
+  return step(state);
 }

@@ -46,6 +46,10 @@ struct rscl_fiber {
   const char *close_why; /* to be closed once there is memory for it, for this reason; NULL: not */
   HRESULT close_status;  /* and with this status */
 
+  bool given_up;  /* nobody wants its outcome: its task closes it */
+  bool hosted;    /* a coroutine of the host's waits for it, see adapter.h */
+  bool forked;    /* what it waits for, or is about to, was left behind by a fork: it hears of that once */
+  unsigned forks; /* the process that it was made in */
   rsci_task task;
   rsci_alarm alarm;
   struct rscl_request *request;           /* what it awaits; held */
@@ -68,8 +72,9 @@ void rscl_fiber_run(rscl_fiber *fiber, int nargs);
 /* The same from the stack of L, for the next step. False: no memory for the arguments; the fiber is none any more. */
 bool rscl_fiber_post(rscl_fiber *fiber, lua_State *L, int slots, int nargs);
 
-/* Ends a fiber's call with RPC_E_DISCONNECTED without touching its coroutine: there is no memory left to close it. */
-void rscl_fiber_abandon(rscl_fiber *fiber);
+/* Ends an action or a spawned function without touching its coroutine, the call with `status` and the constant text
+ * `why`: there is no memory left to close it, or its <close> variables are the parent's of a fork. */
+void rscl_fiber_abandon(rscl_fiber *fiber, HRESULT status, const char *why);
 
 /* Posts a fiber that waits, once. */
 void rscl_fiber_wake(rscl_fiber *fiber);
@@ -83,6 +88,9 @@ void rscl_fiber_unwait(rscl_fiber *fiber);
 /* Wakes all of them, and leaves the list empty. */
 void rscl_waiters_wake(rscl_waiters *waiters);
 
+/* Has the next step close a spawned function. Also in finalizers. */
+void rscl_fiber_give_up(rscl_fiber *fiber);
+
 /* Closes a fiber that waits: its pending <close> variables run; then its call ends with `status` and the constant
  * text `why` (a cancelled call: for its own reason). For lack of memory that may be in a following step. */
 void rscl_fiber_close(rscl_fiber *fiber, HRESULT status, const char *why);
@@ -94,6 +102,7 @@ void rscl_fibers_fini(rscl_state *state);
 typedef enum rscl_mode {
   RSCL_YIELD,  /* set up the current fiber's wait and yield */
   RSCL_BLOCK,  /* block and step the state */
+  RSCL_ADAPT,  /* the host's way: see adapter.h */
   RSCL_CLOSING /* not at all: answer nil, err */
 } rscl_mode;
 

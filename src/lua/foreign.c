@@ -1,5 +1,6 @@
 #include "foreign.h"
 
+#include "adapter.h"
 #include "callback.h"
 #include "callback2.h"
 #include "error.h"
@@ -56,6 +57,7 @@ static HRESULT run_with_handler(lua_State *L, rscl_state *state, PCWSTR name, PC
   }
   (void)callback->lpVtbl->Release(callback);
   (void)actions->lpVtbl->Release(actions);
+  rscl_adapter_tell(L, state);
   return status;
 }
 

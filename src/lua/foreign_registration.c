@@ -5,6 +5,7 @@
 
 #include "core/call.h"
 #include "core/text.h"
+#include "adapter.h"
 #include "error.h"
 #include "foreign.h"
 #include "hanging.h"
@@ -125,6 +126,7 @@ HRESULT rscl_foreign_start(lua_State *L, rscl_state *state, rscl_subscription_ob
   (void)foreign_Release(&callback->iface);
   (void)actions->lpVtbl->Release(actions);
   lua_settop(L, index);
+  rscl_adapter_tell(L, state);
   return status;
 }
 

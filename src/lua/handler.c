@@ -25,6 +25,13 @@ static void delivery_run(rsci_task *task) {
   rscl_state *state = call->sink.object;
   lua_State *L = state->turn;
   rscl_slot slot = (rscl_slot)call->sink.slot;
+  if (rsci_runner_drops(state->engine.runner, call->forks)) {
+    rscl_slots_clear(L, RSCL_TURN_SLOTS, &state->slots, slot);
+    state->expected--;
+    rsci_call_leave(call);
+    rscl_handler_done(call, S_OK);
+    return;
+  }
   rscl_guard_set(state, undo_delivery, call);
   lua_rawgeti(L, RSCL_TURN_SLOTS, (lua_Integer)slot);
   int nargs = 3 + rscl_push_invocation(L);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "action.h"
+#include "adapter.h"
 #include "callback2.h"
 #include "error.h"
 #include "fiber.h"
@@ -141,6 +142,7 @@ static HRESULT run_with(lua_State *L, rscl_state *state, int proxy, rscl_text na
     rscl_sink_undo(L, state, &sink);
   else
     rscl_sink_accepted(state, &sink);
+  rscl_adapter_tell(L, state);
   return status;
 }
 

@@ -12,11 +12,13 @@
 #include <rsca/version.h>
 
 #include "action.h"
+#include "adapter.h"
 #include "callback.h"
 #include "callback2.h"
 #include "error.h"
 #include "fiber.h"
 #include "foreign.h"
+#include "inherit.h"
 #include "manager_methods.h"
 #include "manager_proxy.h"
 #include "nesting.h"
@@ -83,7 +85,8 @@ static int module_loop(lua_State *L) {
   uint64_t due_ns = check_due_ns(L, 1);
   while (is_pending(state) && (due_ns == UINT64_MAX || rsci_now_ns() < due_ns))
     (void)rscl_block(L, state, due_ns);
-  lua_pushboolean(L, !is_pending(state));
+  state->idle = !is_pending(state);
+  lua_pushboolean(L, state->idle);
   return 1;
 }
 
@@ -121,6 +124,7 @@ static int module_spawn(lua_State *L) {
   lua_pop(L, 1);
   if (!rscl_fiber_post(fiber, L, 1, nargs))
     luaL_error(L, "too many arguments to spawn with");
+  rscl_adapter_tell(L, state);
   return 0;
 }
 
@@ -133,6 +137,8 @@ static const luaL_Reg functions[] = {{"manager", rscl_manager_new},
                                      {"sleep", module_sleep},
                                      {"spawn", module_spawn},
                                      {"guard", rscl_guard_state},
+                                     {"set_adapter", rscl_set_adapter},
+                                     {"after_fork", rscl_after_fork},
                                      {NULL, NULL}};
 
 /* Fills the module table on top; the box is at `box`. [-0, +0, m] */
@@ -143,6 +149,7 @@ static void fill_module(lua_State *L, int box, rscl_state *state) {
   rscl_object_open(L, &rscl_subscription_type, box);
   rscl_object_open(L, &rscl_callback_type, box);
   rscl_object_open(L, &rscl_callback2_type, box);
+  rscl_object_open(L, &rscl_task_type, box);
   rscl_object_open(L, &rscl_custom_actions_type, box);
   rscl_object_open(L, &rscl_custom_actions2_type, box);
   lua_pushvalue(L, box);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter.h"
 #include "callback.h"
 #include "error.h"
 #include "fiber.h"
@@ -56,7 +57,12 @@ static void complete(rsca_call *call) {
   request->status = call->status;
   request->bytes = call->bytes;
   request->size = call->size;
-  if (call->size > 0 && call->bytes == call->result.data) {
+  if (rsci_runner_drops(request->state->engine.runner, call->forks)) {
+    /* Its result is the parent's of a fork; who waits here hears that. */
+    request->status = RSCA_E_CANCELLED;
+    request->bytes = rsci_forked;
+    request->size = strlen(rsci_forked);
+  } else if (call->size > 0 && call->bytes == call->result.data) {
     request->buffer = call->result;
     call->result = (rsci_buffer){0};
   }
@@ -212,6 +218,7 @@ int rscl_request_run(lua_State *L, rscl_state *state, rscl_target target, rscl_t
   HRESULT status = start(L, request, target, name, args);
   if (FAILED(status))
     return rscl_refused(L, status, name.data);
+  rscl_adapter_tell(L, state);
   return 1;
 }
 
@@ -282,14 +289,16 @@ static int request_await(lua_State *L) {
   rscl_state *state = rscl_check_state(L);
   rscl_request *request = check_request(L, 1);
   uint64_t limit_ns = lua_isnoneornil(L, 2) ? UINT64_MAX : rscl_check_ns(L, 2);
-  lua_settop(L, 1);
+  lua_settop(L, 2);
   lua_getiuservalue(L, 1, UV_NAME);
-  const char *action = lua_tostring(L, 2);
+  const char *action = lua_tostring(L, 3);
   if (request->done)
     return push_result(L, request, action);
   rscl_mode mode = rscl_wait_mode(L, state);
   if (mode == RSCL_CLOSING)
     return rscl_push_closing(L);
+  if (mode == RSCL_ADAPT)
+    return rscl_adapt(L, 2);
   uint64_t now_ns = rsci_now_ns();
   uint64_t due_ns = limit_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + limit_ns;
   if (mode == RSCL_YIELD) {
@@ -320,6 +329,8 @@ int rscl_request_call(lua_State *L, rscl_state *state, rscl_target target, int n
   rscl_mode mode = rscl_wait_mode(L, state);
   if (mode == RSCL_CLOSING)
     return rscl_push_closing(L);
+  if (mode == RSCL_ADAPT)
+    return rscl_adapt(L, lua_gettop(L));
   if (mode == RSCL_YIELD) {
     /* Calling somebody else's manager may raise on the way: then an object owns the request. */
     rscl_request *request = target.foreign ? push_object(L, state, target.proxy, name) : request_create(state);

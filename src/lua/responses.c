@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "adapter.h"
 #include "error.h"
 #include "fiber.h"
 #include "foreign_registration.h"
@@ -31,6 +32,8 @@ static int next_response(lua_State *L) {
         rscl_fiber_wait_on(state->current, &sub->waiters, RSCL_WAIT_STREAM);
         return lua_yieldk(L, 0, 0, next_arrived);
       }
+      if (mode == RSCL_ADAPT)
+        return rscl_adapt(L, 0);
       (void)rscl_block(L, state, UINT64_MAX);
       continue;
     }

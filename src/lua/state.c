@@ -5,6 +5,7 @@
 
 #include "action.h"
 #include "fiber.h"
+#include "inherit.h"
 #include "inspect.h"
 #include "object.h"
 #include "subscription.h"
@@ -181,12 +182,14 @@ static const rsci_engine_ops state_ops = {.turn = state_turn,
                                           .interrupt = state_interrupt,
                                           .inspect = state_inspect};
 
+static const char closed_text[] = "the Lua state that owned the action was closed";
+
 static void close_fibers(rscl_state *state, void *data) {
   (void)data;
   size_t count;
   do {
     count = state->fiber_count;
-    rscl_fiber_close(state->fibers, RPC_E_DISCONNECTED, "the Lua state that owned the action was closed");
+    rscl_fiber_close(state->fibers, RPC_E_DISCONNECTED, closed_text);
   } while (state->fibers && state->fiber_count < count);
 }
 
@@ -218,11 +221,12 @@ static void close_state(rscl_box *box) {
     size_t count = state->fiber_count;
     rscl_state_protect(state, close_fibers, NULL);
     if (state->fibers && state->fiber_count >= count)
-      rscl_fiber_abandon(state->fibers);
+      rscl_fiber_abandon(state->fibers, RPC_E_DISCONNECTED, closed_text);
   }
   box->state = NULL; /* what they closed could still be asked */
   rscl_subscriptions_close(state);
   rsci_engine_close(&state->engine);
+  rsci_runner_remove_heir(runner, &state->heir);
   state->service = NULL;
   rsci_runner_unpin(runner);
   let_own_go(state);
@@ -314,6 +318,8 @@ HRESULT rscl_state_create(lua_State *L, rsca_manager *manager, rscl_worker *work
     return E_OUTOFMEMORY;
   }
   state->service = service;
+  state->heir.inherit = rscl_state_inherit;
+  rsci_runner_add_heir(runner, &state->heir);
   rsci_runner_pin(runner);
   rsci_runner_hold(runner);
   box->runner = runner;

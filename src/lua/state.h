@@ -55,6 +55,7 @@ struct rscl_state {
   lua_State *service; /* a coroutine of our own that turns work on: hooks of the caller's (lua5.4's Ctrl-C) stay out */
   lua_State *turn;    /* the same while a turn is on, else NULL */
   rsca_manager *own;  /* held; by a worker only its memory is kept */
+  rsci_heir heir;
 
   rscl_slots slots;     /* of the strong table: handlers, coroutines */
   rscl_slots functions; /* of a weak table: action functions, which hang on their manager's proxy */
@@ -66,6 +67,8 @@ struct rscl_state {
   size_t fiber_count;
   struct rscl_subscription *subscriptions; /* whose final has not been given */
   bool closing;
+  bool idle;      /* the adapter was told last that nothing is pending */
+  bool adapted;   /* the host's coroutines have a way of their own to wait, see adapter.h */
   bool suspended; /* a fiber began to wait since the closer was made */
   const void *closer;
   size_t expected;  /* results on their way to handlers and requests of this state */
@@ -90,7 +93,8 @@ enum {
   RSCL_UV_NATIVES,   /* weak: native object of somebody else -> proxy */
   RSCL_UV_MODULE,    /* the module table, for its hooks */
   RSCL_UV_CLOSER,    /* closes the state before the finalizers of what its coroutines use have run */
-  RSCL_UV_COUNT = RSCL_UV_CLOSER
+  RSCL_UV_ADAPTER,   /* what waits where the host has a loop; nil: nothing */
+  RSCL_UV_COUNT = RSCL_UV_ADAPTER
 };
 
 /* The box is the first upvalue of every function of the module. Raises once the state has closed. */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter.h"
 #include "error.h"
 #include "fiber.h"
 #include "handler.h"
@@ -51,6 +52,7 @@ void rscl_subscription_begin(rscl_subscription *sub) {
   if (sub->manager)
     rsci_manager_keep(sub->manager); /* so that no other manager takes its address */
   sub->delivering = true;
+  sub->forks = rsci_forks();
   sub->next = state->subscriptions;
   if (sub->next)
     sub->next->previous = sub;
@@ -374,6 +376,7 @@ HRESULT rscl_subscription_start(lua_State *L, rscl_state *state, rscl_subscripti
   if (FAILED(status))
     rscl_subscription_end(sub, L);
   rscl_manager_settle(L, RSCL_BOX, proxy);
+  rscl_adapter_tell(L, state);
   return status;
 }
 

@@ -25,6 +25,7 @@ struct rscl_subscription {
   rscl_subscription *next, *previous; /* of those with a delivery */
   rsci_stream *stream;                /* held */
   rsca_manager *manager;              /* its memory is kept while there is a delivery; NULL: a foreign one */
+  unsigned forks;                     /* the process that it was begun in */
   const void *owner;                  /* the manager, or the foreign object: finds the proxy */
   uint64_t id;
   rscl_slot slot;          /* of the handler; 0: an iterator takes */

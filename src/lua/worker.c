@@ -6,6 +6,7 @@
 
 #include <lualib.h>
 
+#include "children.h"
 #include "module.h"
 #include "nesting.h"
 #include "relay.h"
@@ -19,6 +20,7 @@ struct rscl_script {
   void *user;
   void (*free_user)(void *user);
   struct rscl_relay *relay; /* NULL: none */
+  sigset_t mask;            /* the host's, for the children of actions */
 
   /* Set when it is loaded the first time. */
   bool loaded;
@@ -113,6 +115,7 @@ static int open_main(lua_State *L) {
   if (FAILED(script->status))
     return luaL_error(L, "not enough memory to open rsca");
   rscl_nesting_open(L, true);
+  rscl_children_open(L, &script->mask);
   lua_getglobal(L, "require");
   lua_pushliteral(L, "rsca");
   lua_call(L, 1, 1);
@@ -284,6 +287,7 @@ HRESULT rscl_script_load(rsca_manager *manager, const rsca_lua_script *source, s
   }
   script->manager = manager;
   script->relay = relay;
+  (void)pthread_sigmask(SIG_SETMASK, NULL, &script->mask);
   script->message = message;
   script->message_size = size;
   script->open_state = source->open_state;

@@ -1310,6 +1310,7 @@ case("open subscriptions go with the program: their actions are closed, their ha
 ]], ("first\tfalse\n"):rep(3) .. "end\nclosed c\nclosed b\nclosed a\n")
 
 case("those of managers that the script made and dropped too", [[
+  collectgarbage("stop") -- what is collected before it begins is not closed
   for i = 1, 3 do
     local manager = rsca.manager()
     manager:register("holds", function(args, ctx)

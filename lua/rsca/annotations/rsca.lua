@@ -10,8 +10,9 @@
 --   * Seconds are numbers, whole or not, never below 0. Waiting is never shorter than was asked for.
 --   * Everything is for the thread that runs this Lua state. Results of other threads arrive there, too.
 --   * Whoever waits inside an action, a callback or a spawned function gives way: other work goes on. Elsewhere, in the
---     main program for one, waiting blocks the thread and delivers what is due meanwhile. Where neither is possible (a
---     function that can't yield, such as a comparison for table.sort; a coroutine of one's own) waiting raises.
+--     main program for one, waiting blocks the thread and delivers what is due meanwhile, unless an adapter knows a
+--     better way there (rsca.set_adapter). Where neither is possible (a function that can't yield, such as a comparison
+--     for table.sort; a coroutine of one's own) waiting raises.
 --   * Once the Lua state is closing, every function that needs it raises.
 
 ---Run-time status and control: functions with a name, run by whoever knows the name.
@@ -23,6 +24,19 @@
 ---done too when a hook raises. nil: nobody hears.
 ---@field on_error? fun(err: rsca.error)
 local rsca = {}
+
+---How waits wait on coroutines of the host's own, see rsca.set_adapter.
+---@class rsca.adapter
+---@field name string for messages: the host
+---Asked on the thread and coroutine that is about to wait, outside of rsca's own coroutines and steps. true: it waits by
+---a waiter; false: it blocks; a string: it may not wait here, and this says why. It can't wait itself.
+---@field may_wait fun(): boolean|string
+---Asked on the coroutine that waits, for two functions: the first, called there, returns once the second has been
+---called. That one is called inside a step, so it must not resume the coroutine, only have it resumed later.
+---@field waiter fun(): fun(), fun()
+---Called when a script begins something, after rsca.loop(0) has said that nothing is pending: for a loop that is to end
+---when there is nothing left to do, and not before. Inside steps, too; what it raises goes nowhere.
+---@field pending? fun()
 
 ---@alias rsca.level
 ---| "error"
@@ -242,6 +256,23 @@ function rsca.spawn(f, ...) end
 ---Puts coroutine.create, wrap, resume, close and xpcall that know of time limits and cancels in place of Lua's own, so
 ---that these reach code in coroutines that scripts make. The states of workers have them anyway.
 function rsca.guard() end
+
+---Says how call, await, sleep and responses wait on coroutines of a host with an event loop: they give way there, as
+---they do on rsca's own. rsca.adapter.luv, rsca.adapter.cqueues and rsca.adapter.prosody say it for their hosts.
+---Raises if an adapter is set already: a Lua state has one.
+---@param adapter rsca.adapter? nil: none any more, waits block
+function rsca.set_adapter(adapter) end
+
+---@class (exact) rsca.after_fork_options
+---@field keep? boolean true: calls that are queued are kept, those that were running end with ERROR_CANCELLED
+
+---For the child of a fork, before it does anything else with rsca. By itself the child drops what it inherited: calls end
+---there and no callback of the parent's is called; coroutines that wait, but for actions, get nil and an error. With
+---`keep`, a program that has become a daemon goes on as it was. Either way rsca.fd() is to be watched anew.
+---@param options? rsca.after_fork_options
+---@return boolean? done false: there was nothing to inherit; nil: too late to keep it, ERROR_INVALID_STATE
+---@return rsca.error? err
+function rsca.after_fork(options) end
 
 -- ---- Managers ----
 

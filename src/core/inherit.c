@@ -1,0 +1,70 @@
+#include "inherit.h"
+
+#include <rsca/manager.h>
+
+#include "manager.h"
+#include "service.h"
+
+/* Takes the next call that does not go on in the child, held, from `*place` on; NULL: there is none. Takes the lock. */
+static rsca_call *next_to_end(rsca_manager *manager, size_t *place, bool keep) {
+  rsci_calls *calls = &manager->calls;
+  rsca_call *found = NULL;
+  rsci_lock_take(&manager->lock);
+  while (!found && calls->table && *place <= calls->mask) {
+    rsca_call *call = calls->table[(*place)++];
+    if (!call || call->forks == rsci_forks())
+      continue;
+    int phase = atomic_load(&call->phase);
+    if (phase == RSCI_CALL_ENDED || (keep && phase != RSCI_CALL_RUNNING))
+      continue;
+    found = call;
+    if (!rsci_call_mark_cancelled(call, rsci_forked))
+      (void)rsci_refs_add(&call->refs);
+  }
+  rsci_lock_leave(&manager->lock);
+  return found;
+}
+
+/* Its thread is not in this process: the next call that needs one starts another. */
+static void leave_service(rsca_manager *manager, bool keep) {
+  rsci_service *service = &manager->service;
+  rsci_lock_take(&manager->lock);
+  bool ran = service->phase == RSCI_SERVICE_RUNS;
+  if (ran) {
+    service->phase = RSCI_SERVICE_NONE;
+    service->alone = false;
+    atomic_store(&service->next_ns, UINT64_MAX);
+    atomic_store(&manager->threads_run, false);
+  }
+  rsci_lock_leave(&manager->lock);
+  if (ran)
+    rsci_calls_unkeep(&manager->calls); /* what the thread kept */
+  if (ran && keep && rsci_manager_live(manager) > 0)
+    (void)rsci_service_start(service); /* what is kept may have a time limit */
+}
+
+void rsci_manager_inherit(rsci_heir *heir, bool keep) {
+  rsca_manager *manager = (rsca_manager *)((char *)heir - offsetof(rsca_manager, heir));
+  if (manager->pool) /* its threads are not in this process */
+    return;
+  rsci_manager_keep(manager);
+  size_t place = 0;
+  rsca_call *call;
+  while ((call = next_to_end(manager, &place, keep)) != NULL) {
+    if (atomic_load(&call->engine)->runner == manager->runner)
+      rsci_call_cancel_here(call);
+    else
+      rsci_call_let_go(call); /* its thread is not in this process */
+  }
+  leave_service(manager, keep);
+  rsci_calls_unkeep(&manager->calls);
+}
+
+HRESULT rsca_manager_after_fork(rsca_manager *manager, bool keep) {
+  if (!manager)
+    return E_INVALIDARG;
+  rsci_manager_keep(manager);
+  HRESULT status = rsci_runner_after_fork(manager->runner, keep);
+  rsci_manager_unkeep(manager);
+  return status;
+}
