@@ -18,4 +18,9 @@ function rsca.log(level, message)
   end
 end
 
+-- Opens a prompt on standard input and standard output: whether all went well.
+function rsca.repl(options)
+  return require "rsca.repl".run(options)
+end
+
 return rsca
