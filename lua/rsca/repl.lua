@@ -2,7 +2,7 @@
 --
 -- The main loop waits for input and for work at once, outside of any step. A chunk runs as the action of a manager of its
 -- own, so it may wait as any action does, and is cancelled like one. What a step writes while a prompt is on the screen
--- is held back; then the prompt is taken away, that is written, and the prompt put back.
+-- is held back until it is over; then the prompt is taken away, that is written, and the prompt put back.
 
 local rsca = require "rsca.core"
 local chunks = require "rsca.repl.chunk"
@@ -65,10 +65,8 @@ end
 
 -- Runs what is due; what that writes goes above the prompt.
 function Session:step()
-  console.step(rsca.step)
-  if not self.shown then
-    console.flush()
-  elseif console.held() then
+  console.step(rsca.step, self.shown)
+  if self.shown and console.held() then
     self.terminal.hide()
     console.flush(true)
     self.terminal.show()
@@ -77,7 +75,12 @@ end
 
 -- One round without input: whether Ctrl-C was pressed.
 function Session:wait()
-  local _, interrupted = console.wait(false, rsca.fd(), rsca.timeout())
+  local timeout = rsca.timeout()
+  if timeout ~= 0 then -- what a chunk has written is looked at now; a line that it leaves open at its end is closed
+    local heard = console.flush()
+    self.left = self.left or not heard and not self.interactive
+  end
+  local _, interrupted = console.wait(false, rsca.fd(), timeout)
   self.pressed = self.pressed or interrupted
   self:step()
   return interrupted
@@ -102,10 +105,21 @@ function Session:execute(f)
   end
 end
 
+-- The level of the code that raised, for the caller: above it are `handler` and who calls that.
+local function raising_level(handler)
+  local level = 2
+  while debug.getinfo(level, "f").func ~= handler do
+    level = level + 1
+  end
+  local caller = debug.getinfo(level + 1, "fS")
+  local guards = caller and caller.what == "C" and select(2, debug.getupvalue(caller.func, 1)) == handler
+  return level + (guards and 1 or 0)
+end
+
 -- Without what lies below a chunk: this file, and the protected call in it.
-local function traceback_of(level)
+local function traceback_of(handler)
   local kept = {}
-  for line in debug.traceback("", level + 1):gmatch("[^\n]+") do
+  for line in debug.traceback("", raising_level(handler)):gmatch("[^\n]+") do
     if line:find("rsca/repl%.lua:") then
       break
     end
@@ -124,7 +138,7 @@ end
 local Raised = {}
 
 local function explain(problem)
-  return setmetatable({ problem = problem, traceback = debug and traceback_of(2) }, Raised)
+  return setmetatable({ problem = problem, traceback = debug and traceback_of(explain) }, Raised)
 end
 
 function Session:complain_raised(raised)
@@ -167,8 +181,8 @@ function Session:show_results(values)
   if values.n == 0 then
     return
   end
-  self:remember_results(values)
   local shown = live.is_iterator(self, values) and { n = 1, values[4] } or values
+  self:remember_results(shown)
   self:say(self:text_of(shown) .. "\n")
   live.begin(self, values)
 end
@@ -244,7 +258,7 @@ end
 function Session:show_prompt()
   if self.interactive then
     console.flush(true)
-    console.hold()
+    console.buffer(true)
   end
   self.terminal.prompt(self.text and ">> " or "> ")
   self.shown = self.interactive
@@ -253,7 +267,7 @@ end
 function Session:hide_prompt()
   self.shown = false
   if self.interactive then
-    console.let_go()
+    console.buffer(false)
   end
 end
 
@@ -338,7 +352,7 @@ function Session:finish()
   if self.interactive then
     self:say("\n")
   else
-    while self.live_count > 0 do
+    while self.live_count > 0 and not self.left do
       self:wait()
     end
   end

@@ -10,6 +10,7 @@
 #include <stdio_ext.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@ typedef enum doing { WAITING, STEPPING, RUNNING } doing;
 
 static struct {
   atomic_bool open; /* one prompt in a process */
+  bool interactive;
   rscl_state *state;
   lua_State *L;
   pthread_t thread;
@@ -153,18 +155,21 @@ static void release_signals(void) {
   }
 }
 
-/* ---- Standard output ---- */
-
-/* A stream that holds back what is written while a prompt is shown. The buffers live on with the streams. */
-typedef struct output {
-  FILE *file;
-  int mode, mode_before;
-  char *buffer;
-} output;
+/* ---- Standard output ----
+ *
+ * While a prompt is on the screen nothing may be written into it. print flushes, so holding back what stdout has in its
+ * buffer is not enough: for the length of a step the descriptor leads into a file of memory. That of stderr is left as
+ * it is, for those who write there when the program breaks; its stream gets a buffer. */
 
 enum { BUFFER_SIZE = 1 << 16 };
-static char out_buffer[BUFFER_SIZE], err_buffer[BUFFER_SIZE];
-static output outputs[2];
+static char out_buffer[BUFFER_SIZE], err_buffer[BUFFER_SIZE]; /* live on with the streams */
+
+static struct {
+  int held;   /* the file; -1: nothing can be held */
+  int screen; /* where stdout leads otherwise */
+  bool holds;
+  int out_mode, err_mode; /* of the streams, before */
+} output;
 
 static int mode_of(FILE *file) {
   if (__flbf(file))
@@ -172,79 +177,122 @@ static int mode_of(FILE *file) {
   return __fbufsize(file) <= 1 ? _IONBF : _IOFBF;
 }
 
-static void set_mode(output *out, int mode) {
-  if (out->mode == mode)
-    return;
-  (void)fflush(out->file);
-  (void)setvbuf(out->file, mode == _IONBF ? NULL : out->buffer, mode, mode == _IONBF ? 0 : BUFFER_SIZE);
-  out->mode = mode;
+static void set_mode(FILE *file, int mode, char *buffer) {
+  (void)fflush(file);
+  (void)setvbuf(file, mode == _IONBF ? NULL : buffer, mode, mode == _IONBF ? 0 : BUFFER_SIZE);
 }
 
-static void open_outputs(bool interactive) {
-  outputs[0] = (output){.file = stdout, .buffer = out_buffer};
-  outputs[1] = (output){.file = stderr, .buffer = err_buffer};
-  for (int i = 0; i < 2; i++) {
-    (void)fflush(outputs[i].file);
-    outputs[i].mode_before = mode_of(outputs[i].file);
-    outputs[i].mode = -1;
-  }
+static void open_output(void) {
+  output.held = memfd_create("rsca.repl", MFD_CLOEXEC);
+  output.screen = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  output.holds = false;
+  if (output.held >= 0)
+    (void)fcntl(output.held, F_SETFL, O_APPEND); /* others may have inherited it */
+  output.out_mode = mode_of(stdout);
+  output.err_mode = mode_of(stderr);
   /* A line at a time, so that what is left in the buffer tells whether one is open. */
-  if (interactive)
-    set_mode(&outputs[0], _IOLBF);
+  set_mode(stdout, _IOLBF, out_buffer);
 }
 
-static void close_outputs(void) {
-  for (int i = 0; i < 2; i++) {
-    (void)fflush(outputs[i].file);
-    if (outputs[i].mode >= 0)
-      set_mode(&outputs[i], outputs[i].mode_before);
-  }
+static void close_output(void) {
+  set_mode(stdout, output.out_mode, out_buffer);
+  set_mode(stderr, output.err_mode, err_buffer);
+  if (output.held >= 0)
+    (void)close(output.held);
+  if (output.screen >= 0)
+    (void)close(output.screen);
 }
 
-/* hold(): from here on what is written stays where it is, up to a size, until flush or let_go */
-static int console_hold(lua_State *L) {
-  (void)L;
-  set_mode(&outputs[0], _IOFBF);
-  set_mode(&outputs[1], _IOFBF);
+static void hold(void) {
+  if (output.held < 0 || output.screen < 0)
+    return;
+  (void)fflush(stdout);
+  output.holds = dup2(output.held, STDOUT_FILENO) >= 0;
+}
+
+static void let_go(void) {
+  if (!output.holds)
+    return;
+  (void)fflush(stdout);
+  (void)dup2(output.screen, STDOUT_FILENO);
+  output.holds = false;
+}
+
+static off_t held_size(void) {
+  off_t size = output.held >= 0 ? lseek(output.held, 0, SEEK_END) : 0;
+  return size > 0 ? size : 0;
+}
+
+/* buffer(whether): stderr keeps what is written there until flush, as long as a prompt is on the screen */
+static int console_buffer(lua_State *L) {
+  if (lua_toboolean(L, 1))
+    set_mode(stderr, _IOFBF, err_buffer);
+  else
+    set_mode(stderr, _IONBF, NULL);
   return 0;
 }
 
 /* held(): whether something was written */
 static int console_held(lua_State *L) {
-  lua_pushboolean(L, __fpending(stdout) > 0 || __fpending(stderr) > 0);
+  lua_pushboolean(L, held_size() > 0 || __fpending(stderr) > 0);
   return 1;
 }
 
-/* written(): how many bytes wait to go to stdout */
+/* written(): how many bytes have been, since flush, in a step that holds them; 0 in others */
 static int console_written(lua_State *L) {
-  lua_pushinteger(L, (lua_Integer)__fpending(stdout));
+  if (output.holds)
+    (void)fflush(stdout);
+  lua_pushinteger(L, output.holds ? (lua_Integer)held_size() : 0);
   return 1;
 }
 
-/* The last line in a stream's buffer has no end yet. */
-static bool has_open_line(const output *out) {
-  size_t pending = out->mode < 0 ? 0 : __fpending(out->file);
-  return pending > 0 && pending <= BUFFER_SIZE && out->buffer[pending - 1] != '\n';
+static void put_all(int fd, const char *at, size_t size) {
+  while (size > 0) {
+    ssize_t written = write(fd, at, size);
+    if (written > 0) {
+      at += written;
+      size -= (size_t)written;
+    } else if (written < 0 && errno == EAGAIN) {
+      struct pollfd watched = {.fd = fd, .events = POLLOUT};
+      (void)poll(&watched, 1, -1);
+    } else if (written == 0 || errno != EINTR) {
+      return; /* nobody is there to look at it */
+    }
+  }
 }
 
-/* flush([complete]): writes what was held; `complete`: ends a line that is open */
+/* Ends with a newline. */
+static void put_held(void) {
+  char bytes[4096], last = '\n';
+  off_t at = 0;
+  for (ssize_t size; (size = pread(output.held, bytes, sizeof bytes, at)) > 0; at += size) {
+    put_all(STDOUT_FILENO, bytes, (size_t)size);
+    last = bytes[size - 1];
+  }
+  if (last != '\n')
+    put_all(STDOUT_FILENO, "\n", 1);
+  (void)ftruncate(output.held, 0);
+}
+
+/* A line in a stream's buffer that has no end yet. */
+static bool has_open_line(FILE *file, const char *buffer) {
+  size_t pending = __fpending(file);
+  return pending > 0 && pending <= BUFFER_SIZE && buffer[pending - 1] != '\n';
+}
+
+/* flush([complete]): writes what there is; `complete`: ends a line that is open. Whether somebody takes it */
 static int console_flush(lua_State *L) {
   bool complete = lua_toboolean(L, 1);
-  for (int i = 0; i < 2; i++) {
-    bool open = complete && has_open_line(&outputs[i]);
-    if (open)
-      (void)fputc('\n', outputs[i].file);
-    (void)fflush(outputs[i].file);
-  }
-  return 0;
-}
-
-/* let_go(): output is as usual again */
-static int console_let_go(lua_State *L) {
-  (void)L;
-  set_mode(&outputs[0], _IOLBF);
-  set_mode(&outputs[1], _IONBF);
-  return 0;
+  if (complete && has_open_line(stdout, out_buffer))
+    (void)fputc('\n', stdout);
+  (void)fflush(stdout);
+  if (held_size() > 0)
+    put_held();
+  if (complete && has_open_line(stderr, err_buffer))
+    (void)fputc('\n', stderr);
+  (void)fflush(stderr);
+  lua_pushboolean(L, !ferror(stdout));
+  return 1;
 }
 
 /* say(text [, error]): to stdout, or stderr */
@@ -255,22 +303,11 @@ static int console_say(lua_State *L) {
   return 0;
 }
 
-/* put(text): past what is held, straight to the terminal */
+/* put(text): past all buffers, straight to the terminal */
 static int console_put(lua_State *L) {
   size_t size;
-  const char *at = luaL_checklstring(L, 1, &size);
-  while (size > 0) {
-    ssize_t written = write(STDOUT_FILENO, at, size);
-    if (written > 0) {
-      at += written;
-      size -= (size_t)written;
-    } else if (written < 0 && errno == EAGAIN) {
-      struct pollfd watched = {.fd = STDOUT_FILENO, .events = POLLOUT};
-      (void)poll(&watched, 1, -1);
-    } else if (written == 0 || errno != EINTR) {
-      break; /* nobody is there to look at it */
-    }
-  }
+  const char *text = luaL_checklstring(L, 1, &size);
+  put_all(STDOUT_FILENO, text, size);
   return 0;
 }
 
@@ -297,7 +334,10 @@ static int console_close(lua_State *L) {
   if (!atomic_load(&console.open) || !pthread_equal(console.thread, pthread_self()))
     return 0;
   release_signals();
-  close_outputs();
+  let_go();
+  (void)fflush(stdout);
+  if (console.interactive)
+    close_output();
   for (int i = 0; i < 2; i++)
     if (console.events[i] >= 0)
       (void)close(console.events[i]);
@@ -335,9 +375,12 @@ static int console_open(lua_State *L) {
   console.interrupts = 0;
   console.chunk = NULL;
   console.has_terminal = interactive && tcgetattr(STDIN_FILENO, &console.terminal) == 0;
-  open_outputs(interactive);
-  if (interactive)
+  console.interactive = interactive;
+  output.held = output.screen = -1;
+  if (interactive) {
+    open_output();
     catch_signals();
+  }
   return 1;
 }
 
@@ -412,26 +455,29 @@ static int console_read(lua_State *L) {
 /* ---- Running ---- */
 
 /* Calls f() with this published for signal handlers. */
-static int call_as(lua_State *L, doing what) {
+static int call_as(lua_State *L, doing what, bool holds) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_settop(L, 1);
+  if (holds)
+    hold();
   console.step_began_ns = rsci_now_ns();
   console.doing = (sig_atomic_t)what;
   int status = lua_pcall(L, 0, LUA_MULTRET, 0);
   console.doing = WAITING;
+  let_go();
   if (what == RUNNING)
     rscl_interrupt_over();
   return status == LUA_OK ? lua_gettop(L) : lua_error(L);
 }
 
-/* step(f): f is rsca.step */
+/* step(f, hold): f is rsca.step; `hold`: what is written waits for flush */
 static int console_step(lua_State *L) {
-  return call_as(L, STEPPING);
+  return call_as(L, STEPPING, lua_toboolean(L, 2));
 }
 
 /* run(f): all of it can be interrupted */
 static int console_run(lua_State *L) {
-  return call_as(L, RUNNING);
+  return call_as(L, RUNNING, false);
 }
 
 /* chunk(coroutine): this is what Ctrl-C is for; chunk(): there is none any more */
@@ -450,11 +496,10 @@ static int console_now(lua_State *L) {
 
 static const luaL_Reg functions[] = {{"open", console_open},
                                      {"guard", console_guard},
-                                     {"hold", console_hold},
+                                     {"buffer", console_buffer},
                                      {"held", console_held},
                                      {"written", console_written},
                                      {"flush", console_flush},
-                                     {"let_go", console_let_go},
                                      {"say", console_say},
                                      {"put", console_put},
                                      {"is_terminal", console_is_terminal},

@@ -6,10 +6,12 @@
 
 #include <rsca/lua.h>
 
+#include "core/thread.h"
 #include "fiber.h"
 
 /* After the first raise, for handlers of the script that clean up; from then on every instruction raises. */
-#define GRACE_INSTRUCTIONS 1000000
+#define GRACE_NS UINT64_C(100000000)
+enum { INSTRUCTIONS = 1000 }; /* between two looks at the clock meanwhile */
 
 /* A coroutine that a guarded function runs. */
 typedef struct run {
@@ -26,6 +28,7 @@ static _Thread_local struct {
   const rscl_fiber *fiber;
   volatile sig_atomic_t is_due;
   volatile sig_atomic_t raised;
+  uint64_t grace_ends_ns;
 } interrupt;
 
 static bool is_due(void) {
@@ -34,9 +37,13 @@ static bool is_due(void) {
 
 static void on_hook(lua_State *L, lua_Debug *ar);
 
+static bool has_grace(void) {
+  return interrupt.raised == 1 && rsci_now_ns() < interrupt.grace_ends_ns;
+}
+
 static void arm(lua_State *L) {
-  if (interrupt.raised == 1)
-    lua_sethook(L, on_hook, LUA_MASKCOUNT, GRACE_INSTRUCTIONS);
+  if (has_grace())
+    lua_sethook(L, on_hook, LUA_MASKCOUNT, INSTRUCTIONS);
   else
     lua_sethook(L, on_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
 }
@@ -47,6 +54,10 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
     lua_sethook(L, NULL, 0, 0); /* a coroutine takes its hook from who makes it */
     return;
   }
+  if (has_grace())
+    return;
+  if (interrupt.raised == 0)
+    interrupt.grace_ends_ns = rsci_now_ns() + GRACE_NS;
   interrupt.raised = interrupt.raised == 0 ? 1 : 2;
   arm(L);
   luaL_error(L, "interrupted");

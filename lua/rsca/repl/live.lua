@@ -46,7 +46,7 @@ local function show_response(session, call, response, status)
     text = text .. " (" .. (rsca.describe(status):match("^%S+")) .. ")"
   end
   call.shown = true
-  session:say(label(session, call) .. ": " .. text .. "\n")
+  session:say(label(session, call) .. ":" .. (text:find("^\n") and "" or " ") .. text .. "\n")
 end
 
 -- How a call ended that did not go well. What somebody has cancelled has not failed.
@@ -145,7 +145,8 @@ local function call_handler(handler, ...)
   return handler(...)
 end
 
--- Shows what comes to a subscription, unless its own handler prints something itself.
+-- Shows what comes to a subscription, unless its own handler prints something itself. Where nobody looks on, the handler
+-- is enough.
 function M.tap(session, subscription)
   if session.awaited[subscription] then
     return
@@ -157,8 +158,10 @@ function M.tap(session, subscription)
     return function(status, response, final)
       local before = session.console.written()
       local answer = call_handler(handler, status, response, final)
-      if session.console.written() == before or final then
+      if session.interactive and (final or session.console.written() == before) then
         show_report(session, call, status, response, final)
+      elseif final then
+        finish(session, call)
       end
       return answer
     end
