@@ -125,13 +125,6 @@ RSCA_API HRESULT rsca_lua_push_callback(lua_State *L, ICustomActionResultCallbac
  */
 RSCA_API HRESULT rsca_lua_to_callback(lua_State *L, int index, ICustomActionResultCallback **out);
 
-/*
- * Stops what runs: the Lua code that runs in this state right now, in whatever coroutine, raises "interrupted". Where
- * none runs nothing happens. To reach everything the state has to be guarded, as a prompt (rsca.repl) does it.
- * Threads: that of L; may be called in a signal handler.
- */
-RSCA_API void rsca_lua_interrupt(lua_State *L);
-
 /* What require calls. Returns the module table of the state, the same every time. */
 RSCA_API int luaopen_rsca_core(lua_State *L);
 

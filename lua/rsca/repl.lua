@@ -86,40 +86,10 @@ function Session:wait()
   return interrupted
 end
 
--- Runs f() on a coroutine of its own until it has ended, or Ctrl-C has ended it.
-function Session:execute(f)
-  local ended = false
-  self.job, self.pressed = f, false
-  local id = assert(self.runner:run("chunk", "", function(status, response)
-    ended = true
-    if status == rsca.status.ERROR_CANCELLED or self.pressed and response:find("interrupted", 1, true) then
-      self:complain("interrupted")
-    elseif rsca.failed(status) then
-      self:complain(response)
-    end
-  end))
-  while not ended do
-    if self:wait() then
-      self.runner:cancel(id)
-    end
-  end
-end
-
--- The level of the code that raised, for the caller: above it are `handler` and who calls that.
-local function raising_level(handler)
-  local level = 2
-  while debug.getinfo(level, "f").func ~= handler do
-    level = level + 1
-  end
-  local caller = debug.getinfo(level + 1, "fS")
-  local guards = caller and caller.what == "C" and select(2, debug.getupvalue(caller.func, 1)) == handler
-  return level + (guards and 1 or 0)
-end
-
--- Without what lies below a chunk: this file, and the protected call in it.
-local function traceback_of(handler)
+-- A traceback without what lies below a chunk: this file, and the protected call in it. nil: nothing is left.
+local function above_prompt(traceback)
   local kept = {}
-  for line in debug.traceback("", raising_level(handler)):gmatch("[^\n]+") do
+  for line in traceback:gmatch("[^\n]+") do
     if line:find("rsca/repl%.lua:") then
       break
     end
@@ -134,18 +104,54 @@ local function traceback_of(handler)
   return #kept > 1 and table.concat(kept, "\n") or nil
 end
 
--- An error, and where it was raised. What was interrupted comes without.
-local Raised = {}
-
-local function explain(problem)
-  return setmetatable({ problem = problem, traceback = debug and traceback_of(explain) }, Raised)
+-- The level of the code that raised, for the caller: above it are `handler` and who calls that.
+local function raising_level(handler)
+  local level = 2
+  while debug.getinfo(level, "f").func ~= handler do
+    level = level + 1
+  end
+  local caller = debug.getinfo(level + 1, "fS")
+  local guards = false
+  for i = 1, caller and caller.what == "C" and 2 or 0 do
+    guards = guards or select(2, debug.getupvalue(caller.func, i)) == handler
+  end
+  return level + (guards and 1 or 0)
 end
 
+-- An error, and where it was raised.
+local Raised = {}
+
+local explain
+function explain(problem)
+  local traceback = debug and above_prompt(debug.traceback("", raising_level(explain)))
+  return setmetatable({ problem = problem, traceback = traceback }, Raised)
+end
+
+-- What xpcall gave. What is made to stop raises something else, which goes on here: who called tells of it.
 function Session:complain_raised(raised)
   if getmetatable(raised) == Raised then
     self:complain(raised.problem, nil, raised.traceback)
   else
-    self:complain(raised)
+    error(raised, 0)
+  end
+end
+
+-- Runs f() on a coroutine of its own until it has ended, or Ctrl-C has ended it.
+function Session:execute(f)
+  local ended = false
+  self.job, self.pressed = f, false
+  local id = assert(self.runner:run("chunk", "", function(status, response)
+    ended = true
+    if rsca.failed(status) then
+      local traceback = response:match("\n(stack traceback:\n.*)$")
+      local problem = self.pressed and "interrupted" or response:match("^(.-)\nstack traceback:\n") or response
+      self:complain(problem, nil, traceback and above_prompt(traceback))
+    end
+  end))
+  while not ended do
+    if self:wait() then
+      self.runner:cancel(id)
+    end
   end
 end
 
@@ -212,14 +218,16 @@ function Session:load(file)
     self:complain(problem)
     return false
   end
-  local good, failure = console.run(function()
+  local ran, good, failure = pcall(console.run, function()
     return xpcall(main, explain, file)
   end)
-  console.wait(false, -1, 0) -- nobody has pressed Ctrl-C any more
-  if not good then
-    self:complain_raised(failure)
+  local _, pressed = console.wait(false, -1, 0)
+  if pressed then
+    self:complain("interrupted")
+  elseif not ran or not good then
+    self:complain_raised(ran and failure or good)
   end
-  return good
+  return ran and good and not pressed
 end
 
 -- ---- Lines ----
@@ -492,7 +500,7 @@ function M.run(options)
   local interactive = console.is_terminal(0) and console.is_terminal(1)
   local _ <close> = console.open(interactive)
   if interactive then
-    console.guard()
+    rsca.guard()
   end
   local session = new_session(options)
   local _ <close> = hook_up(session)

@@ -18,7 +18,7 @@
 
 #include "core/thread.h"
 #include "fiber.h"
-#include "interrupt.h"
+#include "stop.h"
 #include "tap.h"
 
 /* A step that takes longer holds up the prompt: what runs in it can be interrupted then, whoever started it. */
@@ -61,6 +61,14 @@ static bool may_interrupt(void) {
   return is_chunk || console.interrupts > 1 || rsci_now_ns() - console.step_began_ns > PATIENCE_NS;
 }
 
+/* For a script that waits, outside of any step: in C, where no instruction is counted. Once; then it is as for others. */
+static void wait_hook(lua_State *L, lua_Debug *unused) {
+  (void)unused;
+  lua_sethook(L, NULL, 0, 0);
+  rsca_lua_interrupt();
+  luaL_error(L, "interrupted");
+}
+
 static void on_interrupt(int signal_number) {
   if (!pthread_equal(pthread_self(), console.thread)) {
     (void)pthread_kill(console.thread, signal_number);
@@ -68,8 +76,11 @@ static void on_interrupt(int signal_number) {
   }
   console.interrupts++;
   send_event('i');
-  if (console.doing != WAITING && may_interrupt())
-    rsca_lua_interrupt(console.L);
+  if (console.doing == WAITING || !may_interrupt())
+    return;
+  rsca_lua_interrupt();
+  if (console.doing == RUNNING && !console.state->current)
+    lua_sethook(console.L, wait_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
 }
 
 static void on_resize(int signal_number) {
@@ -384,12 +395,6 @@ static int console_open(lua_State *L) {
   return 1;
 }
 
-/* guard(): running code can't hide from an interrupt */
-static int console_guard(lua_State *L) {
-  rscl_guard_state(L, rscl_check_state(L));
-  return 0;
-}
-
 /* ---- Waiting ---- */
 
 static int timeout_ms(lua_State *L, int arg) {
@@ -454,37 +459,39 @@ static int console_read(lua_State *L) {
 
 /* ---- Running ---- */
 
-/* Calls f() with this published for signal handlers. */
-static int call_as(lua_State *L, doing what, bool holds) {
+/* step(f, hold): f is rsca.step; `hold`: what is written waits for flush */
+static int console_step(lua_State *L) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
+  bool holds = lua_toboolean(L, 2);
   lua_settop(L, 1);
   if (holds)
     hold();
   console.step_began_ns = rsci_now_ns();
-  console.doing = (sig_atomic_t)what;
-  int status = lua_pcall(L, 0, LUA_MULTRET, 0);
+  console.doing = STEPPING;
+  int status = lua_pcall(L, 0, 0, 0);
   console.doing = WAITING;
   let_go();
-  if (what == RUNNING)
-    rscl_interrupt_over();
-  return status == LUA_OK ? lua_gettop(L) : lua_error(L);
+  return status == LUA_OK ? 0 : lua_error(L);
 }
 
-/* step(f, hold): f is rsca.step; `hold`: what is written waits for flush */
-static int console_step(lua_State *L) {
-  return call_as(L, STEPPING, lua_toboolean(L, 2));
-}
-
-/* run(f): all of it can be interrupted */
+/* run(f): calls it outside of any step, where all of it can be interrupted */
 static int console_run(lua_State *L) {
-  return call_as(L, RUNNING, false);
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_settop(L, 1);
+  rscl_run run;
+  rscl_stop_enter(console.state, &run, L, NULL);
+  console.doing = RUNNING;
+  int status = lua_pcall(L, 0, LUA_MULTRET, 0);
+  console.doing = WAITING;
+  (void)rscl_stop_leave(console.state, &run);
+  if (lua_gethook(L) == wait_hook)
+    lua_sethook(L, NULL, 0, 0);
+  return status == LUA_OK ? lua_gettop(L) : lua_error(L);
 }
 
 /* chunk(coroutine): this is what Ctrl-C is for; chunk(): there is none any more */
 static int console_chunk(lua_State *L) {
   console.chunk = lua_tothread(L, 1);
-  if (!console.chunk)
-    rscl_interrupt_over();
   return 0;
 }
 
@@ -495,7 +502,6 @@ static int console_now(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {{"open", console_open},
-                                     {"guard", console_guard},
                                      {"buffer", console_buffer},
                                      {"held", console_held},
                                      {"written", console_written},

@@ -3,7 +3,7 @@
  * input, and standard output that can be held back while something else is on the screen.
  *
  * Provides: rscl_console_preload
- * Uses:     interrupt, tap
+ * Uses:     fiber, stop, tap
  * Threads:  one prompt in a process, on the thread of its state
  */
 #ifndef RSCL_CONSOLE_H

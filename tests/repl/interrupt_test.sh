@@ -44,7 +44,7 @@ until_true test -e "$work/spinning"
 # The first is for the line that is typed, unless the action has been in the way of that for long; the second is for it.
 keys C-c
 keys C-c
-sees '.*spin: .*interrupted \(E_FAIL\)'
+sees '.*spin: cancelled'
 sees '> ?\^C'
 prompts
 
@@ -81,10 +81,12 @@ done
 what="a line that is typed, and one that is not complete"
 clears
 types 'some text'
+ends_with '> some text'
 keys C-c
 enters 'for i = 1, 2 do'
 ends_with '>>'
 types 'print(i)'
+ends_with '>> print(i)'
 keys C-c
 prompts
 enters '"all " .. "well"'

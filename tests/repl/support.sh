@@ -20,8 +20,9 @@ work=$(mktemp -d) || exit 1
 export TMUX_TMPDIR="$work" HOME="$work" LC_ALL=C.UTF-8
 unset TMUX NO_COLOR RSCA_HISTORY INPUTRC LUA_PATH LUA_CPATH LUA_PATH_5_4 LUA_CPATH_5_4 LUA_INIT LUA_INIT_5_4
 
+server=0 # each terminal has a server of its own: one that ends may be in the way of the next
 mux() {
-  tmux -L prompt -f /dev/null "$@"
+  tmux -L "prompt$server" -f /dev/null "$@"
 }
 
 clean_up() {
@@ -181,9 +182,10 @@ exits() {
   [ "$(cat "$work/status")" = "$1" ] || fail "exit status $(cat "$work/status"), not $1"
 }
 
-# closes: leaves the terminal.
+# closes: takes the terminal away.
 closes() {
   mux kill-server >/dev/null 2>&1
+  server=$((server + 1))
 }
 
 finish() {
