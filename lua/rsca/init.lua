@@ -76,4 +76,9 @@ function rsca.set_adapter(adapter)
   adapter_name = adapter.name
 end
 
+-- Opens a prompt on standard input and standard output: whether all went well.
+function rsca.repl(options)
+  return require "rsca.repl".run(options)
+end
+
 return rsca

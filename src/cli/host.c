@@ -1,5 +1,7 @@
 #include "host.h"
 
+#include <stdint.h>
+
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>
@@ -8,7 +10,8 @@
 
 typedef struct opening {
   cli_host *host;
-  const char *script;
+  lua_CFunction main;
+  void *data;
 } opening;
 
 /* (opening): nothing, or what is wrong */
@@ -17,14 +20,13 @@ static int open_main(lua_State *L) {
   luaL_openlibs(L);
   if (FAILED(rsca_lua_open(L, what->host->manager)))
     return luaL_error(L, "not enough memory");
-  if (luaL_loadbufferx(L, (const char *)cli_embedded_script, sizeof cli_embedded_script, "=rsca", "t") != LUA_OK)
-    return lua_error(L);
-  lua_pushstring(L, what->script);
+  lua_pushcfunction(L, what->main);
+  lua_pushlightuserdata(L, what->data);
   lua_call(L, 1, 1);
   return 1;
 }
 
-const char *cli_host_open(cli_host *host, const char *script) {
+const char *cli_host_start(cli_host *host, lua_CFunction main, void *data) {
   *host = (cli_host){0};
   if (FAILED(rsca_manager_create(NULL, &host->manager)))
     return "not enough memory";
@@ -33,11 +35,25 @@ const char *cli_host_open(cli_host *host, const char *script) {
   host->L = luaL_newstate();
   if (!host->L)
     return "not enough memory";
-  opening what = {host, script};
+  opening what = {host, main, data};
   lua_pushcfunction(host->L, open_main);
   lua_pushlightuserdata(host->L, &what);
   (void)lua_pcall(host->L, 1, 1, 0);
   return lua_tostring(host->L, -1);
+}
+
+/* (name of the script) */
+static int script_main(lua_State *L) {
+  const char *script = lua_touserdata(L, 1);
+  if (luaL_loadbufferx(L, (const char *)cli_embedded_script, sizeof cli_embedded_script, "=rsca", "t") != LUA_OK)
+    return lua_error(L);
+  lua_pushstring(L, script);
+  lua_call(L, 1, 1);
+  return 1;
+}
+
+const char *cli_host_open(cli_host *host, const char *script) {
+  return cli_host_start(host, script_main, (void *)(uintptr_t)script);
 }
 
 void cli_host_close(cli_host *host) {

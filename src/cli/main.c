@@ -1,5 +1,5 @@
 /*
- * rsca: runs, watches and lists the actions of a script from the command line. See rsca.1.
+ * rsca: runs, watches and lists the actions of a script from the command line, or opens a prompt. See rsca.1.
  */
 #include "commands.h"
 #include "options.h"
@@ -11,6 +11,8 @@ static int carry_out(const cli_options *options) {
     return cli_run(options);
   case CLI_WATCH:
     return cli_watch(options);
+  case CLI_REPL:
+    return cli_repl(options);
   default:
     return cli_list(options);
   }

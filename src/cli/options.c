@@ -111,8 +111,12 @@ static char *join(char **words, int count) {
 
 static bool check_operands(const cli_options *options, int count, char **operands) {
   const char *usage = cli_usage(options->command);
-  bool is_list = options->command == CLI_LIST;
-  if (count < 1)
+  bool is_list = options->command == CLI_LIST, is_repl = options->command == CLI_REPL;
+  if (is_repl && (options->json || options->limit))
+    cli_complain("repl takes no --json and no time limit; usage: %s", usage);
+  else if (is_repl)
+    return true;
+  else if (count < 1)
     cli_complain("SCRIPT is missing; usage: %s", usage);
   else if (!is_list && count < 2)
     cli_complain("NAME is missing; usage: %s", usage);
@@ -131,6 +135,10 @@ static bool take_operands(cli_options *options, int count, char **operands, int 
   *exit_status = CLI_MISUSE;
   if (!check_operands(options, count, operands))
     return false;
+  if (options->command == CLI_REPL) {
+    options->scripts = operands;
+    return true;
+  }
   options->script = operands[0];
   if (options->command == CLI_LIST)
     return true;
@@ -148,7 +156,7 @@ static bool take_operands(cli_options *options, int count, char **operands, int 
 static int help_or_misuse(wanted want) {
   if (want == WANT_HELP)
     return cli_help();
-  cli_complain("which command? There are run, watch and list (rsca --help tells more)");
+  cli_complain("which command? There are run, watch, list and repl (rsca --help tells more)");
   return CLI_MISUSE;
 }
 
@@ -169,7 +177,7 @@ bool cli_options_parse(cli_options *options, int argc, char **argv, int *exit_st
     return false;
   }
   if (!cli_find_command(words[0], &options->command)) {
-    cli_complain("no such command: %s (there are run, watch and list)", words[0]);
+    cli_complain("no such command: %s (there are run, watch, list and repl)", words[0]);
     return false;
   }
   if (want == WANT_HELP) {

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef enum cli_command { CLI_RUN, CLI_WATCH, CLI_LIST } cli_command;
+typedef enum cli_command { CLI_RUN, CLI_WATCH, CLI_LIST, CLI_REPL } cli_command;
 
 /* How the program exits, when no signal has ended it. */
 enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_MISUSE = 2 };
@@ -21,7 +21,8 @@ typedef struct cli_options {
   const char *limit; /* the time limit as it was given; NULL: none */
   uint64_t limit_ns; /* above 0 where there is one */
   const char *script;
-  const char *name; /* of the action; NULL for CLI_LIST */
+  char **scripts;   /* of CLI_REPL, up to a NULL */
+  const char *name; /* of the action; NULL for CLI_LIST and CLI_REPL */
   char *args;       /* owned; joined by single spaces */
 } cli_options;
 

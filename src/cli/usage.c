@@ -16,6 +16,8 @@ static const struct {
     [CLI_WATCH] = {"watch", "rsca watch [OPTION]... SCRIPT NAME [ARG]...",
                    "Writes every response of the action NAME, until it ends or is interrupted."},
     [CLI_LIST] = {"list", "rsca list [OPTION]... SCRIPT", "Lists the actions."},
+    [CLI_REPL] = {"repl", "rsca repl [SCRIPT]...",
+                  "Opens a prompt for Lua and for the actions, after running the scripts."},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 
@@ -27,6 +29,15 @@ static const char other_help[] = "      --json                one JSON object in
                                  "      --version             the version\n"
                                  "\n"
                                  "After '--' nothing is an option. The page rsca(1) of the manual tells all.\n";
+
+static const char repl_text[] =
+    "SCRIPTs are files in Lua that register actions. At the prompt '.help' tells more. What is piped in is carried "
+    "out\n"
+    "line by line, without a prompt; then the exit status is 1 if something in it went wrong.\n"
+    "\n"
+    "  -h, --help                this help\n"
+    "\n"
+    "After '--' nothing is an option. The page rsca(1) of the manual tells all.\n";
 
 bool cli_find_command(const char *name, cli_command *command) {
   for (int i = 0; i < COMMAND_COUNT; i++) {
@@ -58,8 +69,15 @@ int cli_help(void) {
   return finish();
 }
 
+static int repl_help(void) {
+  (void)printf("\n%s", repl_text);
+  return finish();
+}
+
 int cli_help_for(cli_command command) {
   (void)printf("usage: %s\n%s\n", commands[command].usage, commands[command].text);
+  if (command == CLI_REPL)
+    return repl_help();
   (void)printf("\n%s\n%s%s", script_help, command == CLI_LIST ? "" : limit_help, other_help);
   return finish();
 }

@@ -51,7 +51,8 @@ static HRESULT protect(lua_State *L, lua_CFunction main, work *what, int index, 
 }
 
 static int load_embedded(lua_State *L) {
-  if (luaL_loadbufferx(L, (const char *)rscl_embedded_init, sizeof rscl_embedded_init, "=rsca/init.lua", "t") != LUA_OK)
+  const rscl_embedded *module = lua_touserdata(L, lua_upvalueindex(1));
+  if (luaL_loadbufferx(L, (const char *)module->text, module->size, module->chunk, "t") != LUA_OK)
     return lua_error(L);
   lua_insert(L, 1);
   lua_call(L, lua_gettop(L) - 1, 1);
@@ -71,8 +72,11 @@ static int open_main(lua_State *L) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   lua_pushcfunction(L, luaopen_rsca_core);
   lua_setfield(L, -2, "rsca.core");
-  lua_pushcfunction(L, load_embedded);
-  lua_setfield(L, -2, "rsca");
+  for (size_t i = 0; i < sizeof rscl_embedded_modules / sizeof *rscl_embedded_modules; i++) {
+    lua_pushlightuserdata(L, (void *)(uintptr_t)&rscl_embedded_modules[i]);
+    lua_pushcclosure(L, load_embedded, 1);
+    lua_setfield(L, -2, rscl_embedded_modules[i].name);
+  }
   return 0;
 }
 

@@ -15,6 +15,7 @@
 #include "adapter.h"
 #include "callback.h"
 #include "callback2.h"
+#include "console.h"
 #include "error.h"
 #include "fiber.h"
 #include "foreign.h"
@@ -179,6 +180,7 @@ HRESULT rscl_module_open(lua_State *L, rsca_manager *manager, struct rscl_worker
     lua_getiuservalue(L, box, RSCL_UV_MODULE);
     fill_module(L, box, state);
     lua_pop(L, 1);
+    rscl_console_preload(L, box);
     rscl_state_publish(L);
   }
   lua_getiuservalue(L, -1, RSCL_UV_MODULE);

@@ -1,0 +1,28 @@
+-- What .help tells of the functions of the module.
+
+return {
+  after_fork = { "{ keep = true }", "in the child of a fork: keep the calls that are queued" },
+  call = { "(name [, args])", "runs an action and waits: its response, or nil, err" },
+  cancel = { "(id [, grace])", "asks a call to end: true, or nil, err" },
+  describe = { "(status)", "what a status means" },
+  failed = { "(status)", "whether it is a failure" },
+  fd = { "()", "a descriptor for a loop to watch" },
+  guard = { "()", "sees to it that a stop reaches everything" },
+  list = { "()", "all actions: { { name =, help =, place = }, ... }" },
+  log = { "(level, message)", "hands a message to rsca.on_log" },
+  loop = { "([seconds])", "runs what is due until nothing is pending; a prompt does that by itself" },
+  manager = { "([options])", "a new manager, with actions of its own" },
+  own_manager = { "()", "the manager that these functions speak to" },
+  register = { "(name [, options], f)", "makes f(args, ctx) an action; options: help, replace" },
+  repl = { "([options])", "opens a prompt" },
+  responses = { "(name [, args])", "for a loop: for response in rsca.responses(name, args) do" },
+  run = { "(name [, args [, callback]])", "queues a call: a request, or with a callback the call's number; or nil, err" },
+  running = { "()", "what is in flight: { { id =, action =, args =, age =, state = }, ... }" },
+  sleep = { "(seconds)", "waits; other actions go on" },
+  spawn = { "(f, ...)", "runs f(...) on a coroutine of its own, which may wait" },
+  step = { "([budget])", "runs what is due; a prompt does that by itself" },
+  subscribe = { "(name, args, handler)", "handler(status, response, final) hears each response: a subscription, or nil, err" },
+  timeout = { "()", "how long a loop may sleep" },
+  unregister = { "(name)", "takes an action's name away: true, or nil, err" },
+  wait = { "([seconds])", "waits until something is due, and runs it; a prompt does that by itself" },
+}

@@ -1,0 +1,18 @@
+/*
+ * Listening to a subscription that somebody else made.
+ *
+ * Provides: rscl_tap, rscl_kind
+ * Uses:     hanging, request, subscription
+ */
+#ifndef RSCL_TAP_H
+#define RSCL_TAP_H
+
+#include "state.h"
+
+/* kind(value): "request", "subscription", or nothing */
+int rscl_kind(lua_State *L);
+
+/* tap(subscription, wrap): wrap(handler) is the handler from now on. Whether there was one to put it in place of. */
+int rscl_tap(lua_State *L);
+
+#endif
