@@ -27,6 +27,8 @@ void rsci_engine_release(rsci_engine *engine) {
 }
 
 bool rsci_engine_post(rsci_engine *engine, rsci_task *task) {
+  if (rsci_runner_is_mine(engine->runner))
+    return rsci_engine_post_here(engine, task);
   task->engine = engine;
   rsci_lock_take(&engine->lock);
   bool open = !engine->closed;

@@ -16,7 +16,7 @@ typedef struct rsci_snapshot rsci_snapshot;
 
 /* One call. */
 typedef struct rsci_inspected {
-  rsci_task task; /* its engine's, to look at it on its own thread; it holds the snapshot */
+  rsci_task task;              /* its engine's, to look at it on its own thread; it holds the snapshot */
   struct rsci_inspected *next; /* of those that an engine was asked for; its own */
   rsci_snapshot *snapshot;
   rsca_call *call; /* held; NULL: detached */

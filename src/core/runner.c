@@ -275,6 +275,11 @@ bool rsci_runner_is_stepped_here(rsci_runner *runner) {
   return rsci_runner_is_stepping(runner) && rsci_thread_is_self(atomic_load(&runner->thread));
 }
 
+bool rsci_runner_is_mine(rsci_runner *runner) {
+  return atomic_load_explicit(&runner->pins, memory_order_relaxed) > 0 &&
+         rsci_thread_is_self(atomic_load_explicit(&runner->thread, memory_order_relaxed));
+}
+
 bool rsci_runner_may_step(rsci_runner *runner) {
   if (rsci_runner_is_stepping(runner))
     return false;

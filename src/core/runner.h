@@ -136,6 +136,9 @@ bool rsci_runner_is_stepping(rsci_runner *runner);
 /* Whether a step is on, on this thread's stack. */
 bool rsci_runner_is_stepped_here(rsci_runner *runner);
 
+/* Whether Lua states live here, and this is their thread: nobody else steps. */
+bool rsci_runner_is_mine(rsci_runner *runner);
+
 /* Whether this thread is the one that steps, and no step is on. */
 bool rsci_runner_may_step(rsci_runner *runner);
 

@@ -156,8 +156,20 @@ static size_t sequence_size(const unsigned char *text, size_t size) {
   return length;
 }
 
+/* Most texts are, and eight bytes are looked at as fast as one. */
+static bool is_ascii(const char *text, size_t size) {
+  uint64_t any = 0, word;
+  for (; size >= sizeof word; text += sizeof word, size -= sizeof word) {
+    memcpy(&word, text, sizeof word);
+    any |= word;
+  }
+  for (; size > 0; text++, size--)
+    any |= (unsigned char)*text;
+  return !(any & UINT64_C(0x8080808080808080));
+}
+
 bool rsci_utf8_valid(const char *text, size_t size) {
-  return rsci_utf8_to_utf16_size(text, size) != RSCI_MALFORMED;
+  return is_ascii(text, size) || rsci_utf8_to_utf16_size(text, size) != RSCI_MALFORMED;
 }
 
 size_t rsci_utf8_to_utf16_size(const char *text, size_t size) {

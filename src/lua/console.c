@@ -61,7 +61,8 @@ static bool may_interrupt(void) {
   return is_chunk || console.interrupts > 1 || rsci_now_ns() - console.step_began_ns > PATIENCE_NS;
 }
 
-/* For a script that waits, outside of any step: in C, where no instruction is counted. Once; then it is as for others. */
+/* For a script that waits, outside of any step: in C, where no instruction is counted. Once; then it is as for others.
+ */
 static void wait_hook(lua_State *L, lua_Debug *unused) {
   (void)unused;
   lua_sethook(L, NULL, 0, 0);

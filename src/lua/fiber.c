@@ -41,6 +41,15 @@ static rscl_fiber *make(lua_State *L, lua_State *co, rscl_state *state, rscl_fib
 }
 
 rscl_fiber *rscl_fiber_create(lua_State *L, int slots, rscl_state *state, rscl_fiber_kind kind, rsca_call *call) {
+  if (state->spare_count > 0) {
+    const rscl_spare spare = state->spares[state->spare_count - 1];
+    rscl_fiber *reused = make(L, spare.co, state, kind, call);
+    state->spare_count--;
+    reused->slot = spare.slot;
+    state->slots.entries[spare.slot].owner = reused;
+    lua_pushnil(L);
+    return reused;
+  }
   lua_State *co = lua_newthread(L);
   rscl_slots_reserve(L, slots, &state->slots); /* after what may run finalizers: they take slots too */
   rscl_fiber *fiber = make(L, co, state, kind, call);
@@ -75,11 +84,25 @@ static bool is_queued(const rscl_fiber *fiber) {
   return fiber->queued || (fiber->has_alarm && fiber->alarm.timer.place == 0);
 }
 
+/* Keeps the coroutine for the next, if nobody else can have it. */
+static bool save(const rscl_fiber *fiber) {
+  rscl_state *state = fiber->state;
+  if (!fiber->returned || fiber->exposed || !state->guarded || state->spare_count == RSCL_MOST_SPARES ||
+      lua_gettop(fiber->co) > 0)
+    return false;
+  state->slots.entries[fiber->slot].generation++;
+  state->slots.entries[fiber->slot].owner = NULL;
+  state->spares[state->spare_count++] = (rscl_spare){fiber->co, fiber->slot};
+  return true;
+}
+
 /* Its coroutine is done. In a turn, or after its error. */
 static void retire(rscl_fiber *fiber, lua_State *L, int slots_table) {
   rscl_state *state = fiber->state;
   if (fiber->hangs_on)
     rscl_unhang(L, state, fiber->hangs_on, fiber->slot);
+  else if (save(fiber))
+    fiber->slot = 0;
   else
     rscl_slots_clear(L, slots_table, &state->slots, fiber->slot);
   if (fiber->previous)
@@ -315,6 +338,7 @@ static void resume(rscl_fiber *fiber, int nargs) {
     return;
   }
   rscl_guard_set(state, undo_outcome, fiber);
+  fiber->returned = status == LUA_OK;
   if (status == LUA_OK)
     returned(fiber, nresults);
   else

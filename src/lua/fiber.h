@@ -42,6 +42,8 @@ struct rscl_fiber {
   bool queued;    /* its task has been posted */
   bool has_alarm; /* its alarm was set; when it is not set any more, it has posted the task */
   bool closing;   /* its coroutine is being closed: nothing waits */
+  bool exposed;   /* a script has got hold of its coroutine */
+  bool returned;  /* its function has, in the ordinary way */
 
   const char *close_why; /* to be closed once there is memory for it, for this reason; NULL: not */
   HRESULT close_status;  /* and with this status */
@@ -57,7 +59,7 @@ struct rscl_fiber {
   rscl_waiters room;                      /* of an action: those who wait for room in its registration */
 };
 
-/* A fiber with an empty coroutine, which is pushed. `slots`: index of the slots table. [-0, +1, m] */
+/* A fiber with an empty coroutine; what is pushed keeps that. `slots`: index of the slots table. [-0, +1, m] */
 rscl_fiber *rscl_fiber_create(lua_State *L, int slots, rscl_state *state, rscl_fiber_kind kind, rsca_call *call);
 
 /* The same for the answer to a registration of this state: it hangs on the proxy at `proxy`. In a turn. */

@@ -98,8 +98,11 @@ void rscl_check_callback(lua_State *L, int arg) {
 }
 
 rsci_sink rscl_check_sink(lua_State *L, rscl_state *state, int arg) {
-  rscl_check_callback(L, arg);
-  ICustomActionResultCallback *native = rscl_callback_test(L, arg);
+  ICustomActionResultCallback *native = NULL;
+  if (!lua_isfunction(L, arg)) {
+    rscl_check_callback(L, arg);
+    native = rscl_callback_test(L, arg);
+  }
   if (native)
     return (rsci_sink){.ops = &rsci_callback_sink, .object = native};
   lua_getiuservalue(L, RSCL_BOX, RSCL_UV_SLOTS);

@@ -35,7 +35,9 @@ rsca_manager *rscl_manager_check(lua_State *L, int arg) {
 }
 
 rsca_manager *rscl_manager_test(lua_State *L, int index) {
-  manager_proxy *proxy = rscl_object_test(L, index, &rscl_manager_type);
+  /* What is an upvalue was put there by us. */
+  manager_proxy *proxy =
+      index < LUA_REGISTRYINDEX ? lua_touserdata(L, index) : rscl_object_test(L, index, &rscl_manager_type);
   return proxy ? proxy->manager : NULL;
 }
 

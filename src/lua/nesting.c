@@ -2,6 +2,7 @@
 
 #include <lauxlib.h>
 
+#include "fiber.h"
 #include "state.h"
 #include "stop.h"
 
@@ -123,6 +124,15 @@ static int nested_close(lua_State *L) {
   return ok ? 1 : 2;
 }
 
+/* Whoever has the coroutine may resume it at any time. */
+static int nested_running(lua_State *L) {
+  rscl_fiber *fiber = rscl_check_state(L)->current;
+  if (fiber && fiber->co == L)
+    fiber->exposed = true;
+  lua_pushboolean(L, lua_pushthread(L));
+  return 2;
+}
+
 /* A message handler would run before anything is unwound, with hooks off. */
 static int handle_message(lua_State *L) {
   if (rscl_stop_is_due(rscl_check_state(L)))
@@ -160,13 +170,14 @@ static int no_hooks(lua_State *L) {
   return luaL_error(L, "debug.sethook is not there in a worker: it would undo time limits");
 }
 
-static const luaL_Reg coroutine_functions[] = {
-    {"create", nested_create}, {"resume", nested_resume}, {"wrap", nested_wrap}, {"close", nested_close}, {NULL, NULL}};
+static const luaL_Reg coroutine_functions[] = {{"create", nested_create},   {"resume", nested_resume},
+                                               {"wrap", nested_wrap},       {"close", nested_close},
+                                               {"running", nested_running}, {NULL, NULL}};
 
 void rscl_nesting_open(lua_State *L, bool closed) {
   luaL_checkstack(L, 5, NULL);
   int top = lua_gettop(L);
-  (void)rscl_push_box(L);
+  rscl_state *state = rscl_push_box(L);
   int box = lua_gettop(L);
   if (lua_getglobal(L, "coroutine") == LUA_TTABLE) {
     lua_pushvalue(L, box);
@@ -179,6 +190,7 @@ void rscl_nesting_open(lua_State *L, bool closed) {
     lua_pushcfunction(L, no_hooks);
     lua_setfield(L, -2, "sethook");
   }
+  state->guarded = true;
   lua_settop(L, top);
 }
 

@@ -42,6 +42,13 @@ typedef struct rscl_slots {
   rscl_slot free;
 } rscl_slots;
 
+/* A coroutine that is done and may run something else, in its slot still. */
+typedef struct rscl_spare {
+  lua_State *co;
+  rscl_slot slot;
+} rscl_spare;
+enum { RSCL_MOST_SPARES = 64 };
+
 typedef struct rscl_state rscl_state;
 
 /* What must be put right if an error (out of memory, mostly) ends the work on something half-way. */
@@ -64,6 +71,9 @@ struct rscl_state {
   rscl_fiber *current; /* the fiber being resumed or closed */
   rscl_fiber *fibers;  /* all that have not ended */
   rscl_fiber *free_fibers;
+  bool guarded; /* its scripts get hold of a coroutine by our functions only, see nesting.h */
+  rscl_spare spares[RSCL_MOST_SPARES];
+  size_t spare_count;
   size_t fiber_count;
   struct rscl_subscription *subscriptions; /* whose final has not been given */
   bool closing;
