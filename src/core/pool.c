@@ -9,6 +9,8 @@
 #include "shutdown.h"
 #include "stop_signal.h"
 
+#define DEFAULT_PATIENCE_NS (30 * RSCI_NS_PER_SECOND)
+
 enum { STEP_BUDGET = 64 }; /* calls a worker runs before it looks at what waits in its own context */
 
 typedef struct worker worker;
@@ -23,6 +25,9 @@ struct worker {
   atomic_bool retiring; /* takes no more calls */
   /* The pool's lock: */
   bool idle, started, exited, set_aside, detached;
+  /* The service's: what it saw of its progress, and since when that has not changed. */
+  unsigned seen_progress;
+  uint64_t seen_ns;
 };
 
 /* An engine that passes calls on. */
@@ -325,8 +330,12 @@ static void *worker_main(void *user) {
   rsca_manager *manager = pool->manager;
   pool_of_this_thread = pool;
   rsci_runner_move_here(w->runner);
-  if (pool->script && !w->script)
-    w->script = pool->script->open(pool->script_user, w->runner);
+  if (pool->script && !w->script) {
+    rsci_engine *script = pool->script->open(pool->script_user, w->runner);
+    rsci_lock_take(&pool->lock);
+    w->script = script;
+    rsci_lock_leave(&pool->lock);
+  }
   if (w->script || !pool->script)
     serve(w);
   close_script(w);
@@ -421,6 +430,36 @@ static uint64_t replace(rsci_pool *pool) {
   return next_ns;
 }
 
+/* Whether what it does belongs to no call: a finalizer, say. Calls have limits of their own. */
+static bool is_between_calls(const worker *w) {
+  return !atomic_load(&w->native->running) && !(w->script && atomic_load(&w->script->running));
+}
+
+/* Finds one that is stuck where no call's time limit ends it. `*next_ns`: when to look again, if anybody is busy. */
+static rsci_runner *find_stuck(rsci_pool *pool, uint64_t *next_ns) {
+  const rsca_manager *manager = pool->manager;
+  uint64_t limit_ns = manager->limit_ns == UINT64_MAX ? DEFAULT_PATIENCE_NS : manager->limit_ns;
+  limit_ns += 4 * manager->config.clean_up_ms * RSCI_NS_PER_MS;
+  uint64_t now_ns = rsci_now_ns();
+  rsci_runner *stuck = NULL;
+  rsci_lock_take(&pool->lock);
+  for (size_t i = 0; i < pool->count && !stuck; i++) {
+    worker *w = pool->workers[i];
+    unsigned progress = atomic_load_explicit(&w->runner->progress, memory_order_relaxed);
+    bool waits = w->idle || !serves(w) || !is_between_calls(w);
+    if (waits || progress != w->seen_progress || w->seen_ns == 0) {
+      w->seen_progress = progress;
+      w->seen_ns = now_ns;
+    } else if (now_ns - w->seen_ns > limit_ns) {
+      stuck = w->runner;
+    }
+    if (!w->idle && serves(w) && w->seen_ns + limit_ns < *next_ns)
+      *next_ns = w->seen_ns + limit_ns + 1;
+  }
+  rsci_lock_leave(&pool->lock);
+  return stuck;
+}
+
 void rsci_pool_set_aside(rsci_pool *pool, rsci_runner *runner) {
   worker *found = NULL;
   rsci_lock_take(&pool->lock);
@@ -481,8 +520,14 @@ static uint64_t end(rsci_pool *pool) {
 uint64_t rsci_pool_attend(rsci_pool *pool) {
   rsca_manager *manager = pool->manager;
   switch (rsci_manager_state(manager)) {
-  case RSCI_OPEN:
-    return replace(pool);
+  case RSCI_OPEN: {
+    uint64_t look_ns = UINT64_MAX;
+    rsci_runner *stuck = find_stuck(pool, &look_ns);
+    if (stuck)
+      rsci_pool_set_aside(pool, stuck);
+    uint64_t replace_ns = replace(pool);
+    return replace_ns < look_ns ? replace_ns : look_ns;
+  }
   case RSCI_DRAINING:
     if (pool->drain_ns == 0)
       pool->drain_ns = rsci_now_ns() + manager->config.drain_ms * RSCI_NS_PER_MS;

@@ -18,6 +18,7 @@ rsci_runner *rsci_runner_create(void) {
   atomic_init(&runner->stepping, false);
   atomic_init(&runner->pins, 0);
   atomic_init(&runner->kicked, false);
+  atomic_init(&runner->progress, 0);
   rsci_notifier_init(&runner->notifier);
   atomic_store_explicit(&runner->thread, rsci_thread_self(), memory_order_relaxed);
   return runner;
@@ -260,6 +261,8 @@ rsci_task *rsci_runner_next(rsci_runner *runner, const rsci_engine *engine) {
     return NULL;
   runner->budget--;
   runner->ran++;
+  atomic_store_explicit(&runner->progress, atomic_load_explicit(&runner->progress, memory_order_relaxed) + 1,
+                        memory_order_relaxed);
   return queue_take(&runner->batch);
 }
 

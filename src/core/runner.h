@@ -62,7 +62,8 @@ struct rsci_runner {
   atomic_bool stepping;
   rsci_notifier notifier;
 
-  atomic_bool kicked; /* the next wait is none */
+  atomic_bool kicked;   /* the next wait is none */
+  atomic_uint progress; /* changes with every task that is taken */
 
   /* Where the tasks of a step come from when it has no others: those of a pool. NULL: from nowhere. */
   rsci_task *(*feed)(void *feeder);

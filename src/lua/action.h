@@ -27,7 +27,7 @@ typedef struct rscl_outcome {
 } rscl_outcome;
 
 /* `nresults` results from index `first`, filled up with nil to RSCL_MOST_RESULTS. [-0, +1, e] */
-rscl_outcome rscl_action_returned(lua_State *L, rsca_call *call, int first, int nresults);
+rscl_outcome rscl_action_returned(lua_State *L, rscl_state *state, rsca_call *call, int first, int nresults);
 
 /* register(name [, options], function): arguments from index `first`. The function is kept in the user value of the
  * proxy at `proxy`. Returns true, or nil, err. */

@@ -480,7 +480,7 @@ static int console_run(lua_State *L) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_settop(L, 1);
   rscl_run run;
-  rscl_stop_enter(console.state, &run, L, NULL);
+  rscl_stop_enter(console.state, &run, L, NULL, false);
   console.doing = RUNNING;
   int status = lua_pcall(L, 0, LUA_MULTRET, 0);
   console.doing = WAITING;

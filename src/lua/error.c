@@ -112,18 +112,19 @@ static int to_text(lua_State *L) {
   return 1;
 }
 
-/* Replaces the value on top by its text, whatever its __tostring does. [-1, +1, m] */
-static void make_text(lua_State *L) {
+void rscl_make_text(lua_State *L, rscl_state *state) {
+  if (lua_type(L, -1) == LUA_TSTRING)
+    return;
   const char *type = luaL_typename(L, -1);
   lua_pushcfunction(L, to_text);
   lua_insert(L, -2);
-  if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+  if (rscl_stop_pcall(L, state, 1, 1) != LUA_OK) {
     lua_pop(L, 1);
     lua_pushfstring(L, "(a %s without a text)", type);
   }
 }
 
-HRESULT rscl_raised_text(lua_State *L, lua_State *co, int lua_status) {
+HRESULT rscl_raised_text(lua_State *L, rscl_state *state, lua_State *co, int lua_status) {
   HRESULT status = lua_status == LUA_ERRMEM ? E_OUTOFMEMORY : E_FAIL;
   luaL_checkstack(L, 4, NULL);
   if (rscl_is_error(L, -1)) {
@@ -138,7 +139,7 @@ HRESULT rscl_raised_text(lua_State *L, lua_State *co, int lua_status) {
     else
       lua_pop(L, 1);
   }
-  make_text(L);
+  rscl_make_text(L, state);
   luaL_traceback(L, co, NULL, 0);
   if (lua_rawlen(L, -1) > sizeof traceback_mark - 2) {
     lua_pushliteral(L, "\n");
@@ -169,7 +170,6 @@ static int call_hook(lua_State *L) {
 }
 
 void rscl_report(lua_State *L, rscl_state *state, HRESULT status, const char *action) {
-  (void)state;
   luaL_checkstack(L, 6, NULL);
   size_t size;
   const char *message = lua_tolstring(L, -1, &size);
@@ -180,7 +180,7 @@ void rscl_report(lua_State *L, rscl_state *state, HRESULT status, const char *ac
   (void)rscl_push_box(L);
   lua_getiuservalue(L, -1, RSCL_UV_MODULE);
   lua_replace(L, -2);
-  if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
+  if (rscl_stop_pcall(L, state, 2, 0) != LUA_OK) {
     /* The hook itself failed: the last resort, which can't fail. */
     lua_pushcfunction(L, print_error);
     lua_insert(L, -2);

@@ -181,7 +181,7 @@ static void close_coroutine(rscl_fiber *fiber) {
   rscl_run run;
   state->current = fiber;
   fiber->closing = true;
-  rscl_stop_enter(state, &run, fiber->co, fiber->kind == RSCL_ACTION ? fiber->call : NULL);
+  rscl_stop_enter(state, &run, fiber->co, fiber->kind == RSCL_ACTION ? fiber->call : NULL, true);
   int status = reset_coroutine(fiber->co, L);
   (void)rscl_stop_leave(state, &run);
   state->current = current;
@@ -193,14 +193,15 @@ static void close_coroutine(rscl_fiber *fiber) {
     lua_pop(L, 1);
     return;
   }
-  HRESULT code = rscl_raised_text(L, fiber->co, status);
+  HRESULT code = rscl_raised_text(L, state, fiber->co, status);
   rscl_report(L, state, code, fiber->call ? fiber->call->action->name : NULL);
 }
 
 static void spawned_raised(rscl_fiber *fiber, int status) {
-  lua_State *L = fiber->state->turn;
+  rscl_state *state = fiber->state;
+  lua_State *L = state->turn;
   lua_xmove(fiber->co, L, 1);
-  HRESULT code = rscl_raised_text(L, fiber->co, status);
+  HRESULT code = rscl_raised_text(L, state, fiber->co, status);
   close_coroutine(fiber);
   rscl_report(L, fiber->state, code, NULL);
 }
@@ -235,7 +236,7 @@ static void returned(rscl_fiber *fiber, int nresults) {
   lua_xmove(co, L, nresults);
   lua_settop(L, first - 1 + RSCL_MOST_RESULTS);
   if (fiber->kind == RSCL_ACTION) {
-    rscl_outcome outcome = rscl_action_returned(L, fiber->call, first, nresults);
+    rscl_outcome outcome = rscl_action_returned(L, state, fiber->call, first, nresults);
     rsci_call_finish(let_go(fiber), outcome.status, outcome.bytes, outcome.size);
   } else if (fiber->kind == RSCL_HANDLER) {
     HRESULT answer = rscl_handler_returned(L, first);
@@ -255,7 +256,7 @@ static void raised(rscl_fiber *fiber, int status) {
     return;
   }
   lua_xmove(fiber->co, L, 1);
-  HRESULT code = rscl_raised_text(L, fiber->co, status);
+  HRESULT code = rscl_raised_text(L, state, fiber->co, status);
   close_coroutine(fiber);
   if (fiber->kind == RSCL_ACTION) {
     size_t size;
@@ -317,7 +318,7 @@ static void resume(rscl_fiber *fiber, int nargs) {
     atomic_store(&call->due_ns, rsci_now_ns() + call->stretch_ns);
   rscl_run run;
   state->current = fiber;
-  rscl_stop_enter(state, &run, fiber->co, call);
+  rscl_stop_enter(state, &run, fiber->co, call, false);
   int status = lua_resume(fiber->co, state->turn, nargs, &nresults);
   bool was_stopped = rscl_stop_leave(state, &run);
   state->current = outer;

@@ -30,6 +30,17 @@ static bool is_dead(lua_State *co) {
   return lua_status(co) > LUA_YIELD || (lua_status(co) == LUA_OK && lua_getstack(co, 0, &frame) == 0);
 }
 
+/* Runs the pending <close> variables. [-0, +1, v] where it returns a failure: the error */
+static int close_nested(lua_State *L, rscl_state *state, lua_State *co) {
+  rscl_running running;
+  rscl_stop_nest(L, state, &running, co);
+  int status = close_coroutine(co, L);
+  (void)rscl_stop_unnest(state, &running);
+  if (status != LUA_OK)
+    lua_xmove(co, L, 1);
+  return status;
+}
+
 /* Moves `nargs` from the top of L to the coroutine, and runs it. The results are on top: their number, or -1 and what
  * it raised. [-nargs, +n, v] */
 static int resume(lua_State *L, rscl_state *state, lua_State *co, int nargs) {
@@ -45,7 +56,16 @@ static int resume(lua_State *L, rscl_state *state, lua_State *co, int nargs) {
   rscl_stop_nest(L, state, &running, co);
   lua_xmove(L, co, nargs);
   int status = lua_resume(co, L, nargs, &nresults);
-  rscl_stop_unnest(L, state, &running);
+  if (rscl_stop_unnest(state, &running)) {
+    bool before = rscl_stop_set_closing(state, true);
+    if (close_nested(L, state, co) != LUA_OK)
+      lua_pop(L, 1);
+    (void)rscl_stop_set_closing(state, before);
+    rscl_stop_pass_on(L, state); /* does not return, but in a clean-up */
+    lua_pushliteral(L, "stopped");
+    return -1;
+  }
+  rscl_stop_pass_on(L, state);
   if (status != LUA_OK && status != LUA_YIELD) {
     lua_xmove(co, L, 1);
     return -1;
@@ -66,17 +86,6 @@ static int nested_resume(lua_State *L) {
   lua_pushboolean(L, count >= 0);
   lua_insert(L, count >= 0 ? -(count + 1) : -2);
   return count >= 0 ? count + 1 : 2;
-}
-
-/* Runs the pending <close> variables. [-0, +1, v] where it returns a failure: the error */
-static int close_nested(lua_State *L, rscl_state *state, lua_State *co) {
-  rscl_running running;
-  rscl_stop_nest(L, state, &running, co);
-  int status = close_coroutine(co, L);
-  rscl_stop_unnest(L, state, &running);
-  if (status != LUA_OK)
-    lua_xmove(co, L, 1);
-  return status;
 }
 
 static int wrapped(lua_State *L) {

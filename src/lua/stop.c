@@ -79,6 +79,10 @@ static void push_where(lua_State *L, rscl_state *state, const rsca_call *call) {
   }
 }
 
+static uint64_t clean_up_end(const rscl_state *state) {
+  return rsci_now_ns() + state->own->config.clean_up_ms * RSCI_NS_PER_MS;
+}
+
 /* Tells where it was: the first time only, afterwards the frames are gone. May raise for lack of memory. */
 static void note_where(lua_State *L, rscl_state *state, rsca_call *call) {
   int top = lua_gettop(L);
@@ -103,21 +107,29 @@ char *rscl_stop_take_where(rscl_state *state) {
   return where;
 }
 
-static void raise_stop(lua_State *L, rscl_state *state) {
+/* Stops what runs on L. A coroutine that can yield does, from the hook even, and is not resumed any more: nothing
+ * catches that. Another is made to raise; what catches that, or is a clean-up itself, has its time. Returns where that
+ * is not over, and in a hook that yields. */
+static void stop_here(lua_State *L, rscl_state *state) {
   rscl_stop *stop = &state->stop;
   rsca_call *call = atomic_load(&state->engine.running);
-  if (!stop->raised) {
+  bool first = !stop->raised;
+  if (first) {
     stop->raised = true;
-    stop->clean_up_ns = rsci_now_ns() + state->own->config.clean_up_ms * RSCI_NS_PER_MS;
-    arm(state, POLLED_INSTRUCTIONS);
+    stop->clean_up_ns = clean_up_end(state);
     if (!call || !atomic_load(&call->where))
       note_where(L, state, call);
-  } else if (rsci_now_ns() < stop->clean_up_ns) {
-    return;
-  } else {
-    arm(state, 1);
-    set_hook(L, 1);
   }
+  if (!stop->closing && lua_isyieldable(L)) {
+    stop->yielded = L;
+    (void)lua_yield(L, 0);
+    return;
+  }
+  bool patient = first ? stop->closing : rsci_now_ns() < stop->clean_up_ns;
+  arm(state, patient || first ? POLLED_INSTRUCTIONS : 1);
+  if (patient)
+    return;
+  set_hook(L, first ? POLLED_INSTRUCTIONS : 1);
   lua_pushlightuserdata(L, (void *)(uintptr_t)&stop_error);
   (void)lua_error(L);
 }
@@ -128,7 +140,7 @@ static void hook(lua_State *L, lua_Debug *unused) {
   if (state)
     rscl_inspect_running(L, state);
   if (state && is_due(state, atomic_load(&state->engine.running)))
-    raise_stop(L, state);
+    stop_here(L, state);
   else if (!state || !is_polled(state))
     clear_hook(L); /* it was for somebody else */
 }
@@ -163,16 +175,21 @@ void rsca_lua_interrupt(void) {
 
 /* ---- What runs ---- */
 
-void rscl_stop_enter(rscl_state *state, rscl_run *run, lua_State *co, rsca_call *call) {
+void rscl_stop_enter(rscl_state *state, rscl_run *run, lua_State *co, rsca_call *call, bool closing) {
   rscl_stop *stop = &state->stop;
   run->running = (rscl_running){co, stop->running};
   run->outer_state = state_of_this_thread;
   run->outer_raised = stop->raised;
   run->outer_polled_due_ns = stop->polled_due_ns;
-  stop->raised = false;
+  run->outer_closing = stop->closing;
+  stop->closing = closing;
   stop->polled_due_ns = 0;
   if (!call && state->worker && state->own->limit_ns != UINT64_MAX)
-    stop->polled_due_ns = rsci_now_ns() + state->own->limit_ns;
+    stop->polled_due_ns = closing ? clean_up_end(state) : rsci_now_ns() + state->own->limit_ns;
+  /* What is closed because it was stopped has what is left of its time. */
+  stop->raised = closing && is_due(state, call);
+  if (stop->raised && stop->clean_up_ns < rsci_now_ns())
+    stop->clean_up_ns = clean_up_end(state);
   state_of_this_thread = state;
   stop->thread = rsci_thread_self();
   if (!RSCA_STOP_POLLING)
@@ -180,9 +197,9 @@ void rscl_stop_enter(rscl_state *state, rscl_run *run, lua_State *co, rsca_call 
   atomic_signal_fence(memory_order_seq_cst);
   stop->running = &run->running;
   run->outer_call = atomic_exchange(&state->engine.running, call);
-  if (is_due(state, call))
+  if (is_due(state, call) && !closing)
     set_hook(co, 1);
-  else if (is_polled(state))
+  else if (is_due(state, call) || is_polled(state))
     set_hook(co, POLLED_INSTRUCTIONS);
   else
     clear_hook(co); /* it may have been made while another was stopped */
@@ -201,15 +218,27 @@ bool rscl_stop_leave(rscl_state *state, rscl_run *run) {
   if (!RSCA_STOP_POLLING)
     (void)rsci_stop_set_target((rsci_stop_target){run->outer_state ? signalled : NULL, run->outer_state});
   stop->raised = run->outer_raised;
+  stop->closing = run->outer_closing;
+  stop->yielded = NULL;
   stop->polled_due_ns = run->outer_polled_due_ns;
   if (!stop->running)
     atomic_store_explicit(&stop->interrupted, false, memory_order_relaxed);
   return stopped;
 }
 
+int rscl_stop_pcall(lua_State *L, rscl_state *state, int nargs, int nresults) {
+  rscl_run run;
+  rscl_stop_enter(state, &run, L, NULL, true);
+  int status = lua_pcall(L, nargs, nresults, 0);
+  (void)rscl_stop_leave(state, &run);
+  free(rscl_stop_take_where(state));
+  clear_hook(L);
+  return status;
+}
+
 void rscl_stop_nest(lua_State *L, rscl_state *state, rscl_running *running, lua_State *co) {
   if (rscl_stop_is_due(state))
-    raise_stop(L, state);
+    stop_here(L, state);
   if (is_polled(state) || rscl_stop_is_due(state))
     set_hook(co, POLLED_INSTRUCTIONS);
   else
@@ -221,8 +250,22 @@ void rscl_stop_nest(lua_State *L, rscl_state *state, rscl_running *running, lua_
     set_hook(co, 1);
 }
 
-void rscl_stop_unnest(lua_State *L, rscl_state *state, rscl_running *running) {
-  state->stop.running = running->outer;
+bool rscl_stop_unnest(rscl_state *state, rscl_running *running) {
+  rscl_stop *stop = &state->stop;
+  stop->running = running->outer;
+  bool stopped = stop->yielded == running->co;
+  if (stopped)
+    stop->yielded = NULL;
+  return stopped;
+}
+
+void rscl_stop_pass_on(lua_State *L, rscl_state *state) {
   if (rscl_stop_is_due(state))
-    raise_stop(L, state);
+    stop_here(L, state);
+}
+
+bool rscl_stop_set_closing(rscl_state *state, bool closing) {
+  bool before = state->stop.closing;
+  state->stop.closing = closing;
+  return before;
 }

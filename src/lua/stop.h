@@ -39,6 +39,8 @@ typedef struct rscl_stop {
   uint64_t polled_due_ns; /* of what runs without a call: the hook itself looks whether that has come; 0: never */
   bool raised;            /* it has been made to raise, and has this time for its clean-up: */
   uint64_t clean_up_ns;   /* until when */
+  bool closing;           /* what runs is clean-up */
+  lua_State *yielded;     /* the coroutine that was stopped with a yield, until whoever resumed it sees that */
   char *where;            /* owned: where what ran without a call was then */
 } rscl_stop;
 
@@ -47,18 +49,30 @@ typedef struct rscl_run {
   rscl_running running;
   struct rsca_call *outer_call;
   uint64_t outer_polled_due_ns;
+  bool outer_closing;
   bool outer_raised;
   rscl_state *outer_state;
 } rscl_run;
 
-/* Brackets the running of `co` for `call`. NULL: for none; then a worker's time limit holds, at the price of a hook.
- * leave: whether it was stopped. */
-void rscl_stop_enter(rscl_state *state, rscl_run *run, lua_State *co, struct rsca_call *call);
+/* Brackets the running of `co` for `call`, or, `closing`, of its clean-up. NULL: for none; then a worker's time limit
+ * holds, at the price of a hook. leave: whether it was stopped; then it is to be closed, however it ended. */
+void rscl_stop_enter(rscl_state *state, rscl_run *run, lua_State *co, struct rsca_call *call, bool closing);
 bool rscl_stop_leave(rscl_state *state, rscl_run *run);
 
-/* The same for a coroutine that Lua code resumes. nest raises if a stop is due. [-0, +0, v] */
+/* lua_pcall of what is called for a script, its __tostring and hooks: in a worker it has no more time than a clean-up.
+ */
+int rscl_stop_pcall(lua_State *L, rscl_state *state, int nargs, int nresults);
+
+/* The same for a coroutine that Lua code resumes. nest stops L itself if that is due. unnest: whether the coroutine was
+ * stopped; then it is to be closed, and the stop passed on. [-0, +0, v] */
 void rscl_stop_nest(lua_State *L, rscl_state *state, rscl_running *running, lua_State *co);
-void rscl_stop_unnest(lua_State *L, rscl_state *state, rscl_running *running);
+bool rscl_stop_unnest(rscl_state *state, rscl_running *running);
+
+/* Stops L where a stop is due; returns where it has time for clean-up. [-0, +0, v] */
+void rscl_stop_pass_on(lua_State *L, rscl_state *state);
+
+/* Says that what follows is clean-up; returns what was said before. */
+bool rscl_stop_set_closing(rscl_state *state, bool closing);
 
 /* Whether what runs should stop: it may not wait, and errors are passed on as they are. */
 bool rscl_stop_is_due(const rscl_state *state);

@@ -135,7 +135,7 @@ static int open_main(lua_State *L) {
   rscl_state *state = rscl_push_box(L);
   lua_pop(L, 1);
   rscl_run run;
-  rscl_stop_enter(state, &run, L, NULL);
+  rscl_stop_enter(state, &run, L, NULL, false);
   int status = lua_pcall(L, 0, 0, 1);
   bool stopped = rscl_stop_leave(state, &run);
   if (stopped) {
