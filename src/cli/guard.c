@@ -19,6 +19,8 @@
 #define GRACE_NS UINT64_C(1000000000)
 #define NEVER UINT64_MAX
 
+enum { POLITE_MS = 500 }; /* how long an action that asks may take to answer */
+
 enum { STOP = 0, DUE = 253 }; /* events beside the reasons */
 
 static struct {
@@ -102,7 +104,7 @@ static void end_call(void) {
   /* A registration that is not wanted any more has not failed; one that has run out of time has. */
   if (guard.reason != CLI_TIME_OVER)
     (void)rsca_manager_unsubscribe(guard.manager, guard.id);
-  (void)rsca_manager_cancel(guard.manager, guard.id, 0);
+  (void)rsca_manager_cancel(guard.manager, guard.id, POLITE_MS);
 }
 
 static void begin(int reason) {

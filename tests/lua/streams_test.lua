@@ -1336,7 +1336,7 @@ case("a handler that waits, an iterator that waits and an action that waits for 
   end)
   for _ = 1, 5 do rsca.step() end
   print("end")
-]], "end\nclosed handler\nclosed inner\nclosed fast\nclosed loop\n")
+]], "end\nclosed inner\nclosed handler\nclosed fast\nclosed loop\n")
 
 case("os.exit in a handler of a stream, with and without closing", [[
   rsca.subscribe("holds", "a", function() print("exits") os.exit(3, true) end)
@@ -1356,7 +1356,7 @@ case("closed from elsewhere while it is waited for, the loop ends", [[
   for _ = 1, 5 do rsca.step() end
   print(sub:close())
   print(rsca.loop(1))
-]], "first\ntrue\nover\nclosed a\ntrue\n")
+]], "first\ntrue\nclosed a\nover\ntrue\n")
 
 case("two functions that share an iterator: each response goes to one of them, and both end", [[
   rsca.register("slow", function(_, ctx)
