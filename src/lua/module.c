@@ -24,6 +24,7 @@
 #include "manager_proxy.h"
 #include "nesting.h"
 #include "request.h"
+#include "shared.h"
 #include "subscription.h"
 
 #ifdef RSCA_MODULE
@@ -158,6 +159,7 @@ static void fill_module(lua_State *L, int box, rscl_state *state) {
   lua_pushvalue(L, box);
   rscl_manager_push(L, box, state, state->own);
   luaL_setfuncs(L, rscl_manager_functions, 2);
+  rscl_open_shared(L, box, state);
   rscl_open_errors(L);
   lua_pushliteral(L, "rsca " RSCA_VERSION);
   lua_setfield(L, -2, "_VERSION");

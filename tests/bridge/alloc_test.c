@@ -410,6 +410,41 @@ static void test_registering_and_unregistering(void **unused) {
   fail_each(true, register_and_unregister, check_ended);
 }
 
+/* A value that could not be set is not there, nor in part; what was got has been given back. */
+static void use_shared_values(world *w) {
+  long n = countdown;
+  countdown = -1;
+  run_lua(w->L, "wrong = false\n"
+                "function check(value, expected) wrong = wrong or value ~= expected end");
+  countdown = n;
+  try_lua(w, "local m = rsca.manager {}\n"
+             "if not m then return end\n"
+             "local shared, long = m:shared(), ('x'):rep(5000)\n"
+             "for i = 1, 20 do\n"
+             "  local key, value = 'key' .. i, i % 2 == 0 and long or 'short'\n"
+             "  check(shared:get(key), nil)\n"
+             "  local set = shared:set(key, value, i % 3 == 0 and 1000 or nil)\n"
+             "  check(shared:get(key), set and value or nil)\n"
+             "end\n"
+             "local sum = shared:add('n', 1)\n"
+             "check(shared:get('n'), sum)\n"
+             "local done, current = shared:compare_and_set('key2', 'other', long)\n"
+             "if done == false then check(current, shared:get('key2')) end\n"
+             "shared:compare_and_set('key2', long, nil)\n"
+             "local keys = shared:keys()\n"
+             "if keys then check(shared:get(keys[1]) ~= nil, true) end");
+}
+
+static void check_shared_values(world *w) {
+  run_lua(w->L, "assert(not wrong)");
+  check_ended(w);
+}
+
+static void test_using_shared_values(void **unused) {
+  (void)unused;
+  fail_each(true, use_shared_values, check_shared_values);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_opening),
@@ -428,6 +463,7 @@ int main(void) {
       cmocka_unit_test(test_lagging_behind),
       cmocka_unit_test(test_looping_over_responses),
       cmocka_unit_test(test_registering_and_unregistering),
+      cmocka_unit_test(test_using_shared_values),
   };
   return cmocka_run_group_tests_name("bridge.alloc", tests, NULL, NULL);
 }
