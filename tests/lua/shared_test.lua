@@ -249,6 +249,35 @@ T.test("actions and handlers use them", function()
   rsca.shared:set("calls", nil)
 end)
 
+T.test("the workers of a pool share their manager's values, with whoever has that", function()
+  local m <close> = assert(rsca.manager {
+    workers = 3,
+    chunk = [[
+      local rsca = require "rsca"
+      local mine = 0
+      rsca.register("count", function()
+        mine = mine + 1
+        rsca.shared:add("by hand", 1)
+        return rsca.shared:add("count", 1)
+      end)
+      rsca.register("same", function() return tostring(rsca.shared == rsca.own_manager():shared()) end)
+      rsca.register("wrong", function() rsca.shared:set("k", {}) end)
+    ]],
+  })
+  local requests, heard = {}, {}
+  for i = 1, 300 do
+    requests[i] = assert(m:run("count"))
+  end
+  for _, request in ipairs(requests) do
+    heard[assert(math.tointeger(assert(request:await())))] = true
+  end
+  T.equal(#heard, 300) -- each number once
+  T.equal(m:shared():get("by hand"), 300)
+  T.equal(rsca.shared:get("count"), nil)
+  T.equal(m:call("same"), "true")
+  T.match(tostring(select(2, m:call("wrong"))), "bad argument #2 to 'set'")
+end)
+
 T.test("after a shutdown they are still there", function()
   local m <close> = rsca.manager()
   m:shared():set("a", 1)
