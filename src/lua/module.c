@@ -20,6 +20,7 @@
 #include "fiber.h"
 #include "foreign.h"
 #include "inherit.h"
+#include "log.h"
 #include "manager_methods.h"
 #include "manager_proxy.h"
 #include "nesting.h"
@@ -141,6 +142,7 @@ static const luaL_Reg functions[] = {{"manager", rscl_manager_new},
                                      {"guard", rscl_guard_state},
                                      {"set_adapter", rscl_set_adapter},
                                      {"after_fork", rscl_after_fork},
+                                     {"log", rscl_log},
                                      {NULL, NULL}};
 
 /* Fills the module table on top; the box is at `box`. [-0, +0, m] */
