@@ -20,9 +20,9 @@
 ---@field _VERSION string "rsca MAJOR.MINOR.PATCH"
 ---@field status rsca.status statuses by name
 ---@field shared rsca.shared values that all who have this state's own manager share
----@field on_log? fun(level: rsca.level, message: string) hears what rsca.log is given; nil at first: it goes nowhere
----Hears what a callback or a spawned function raised and nobody caught. At first it writes one line to stderr, as is
----done too when a hook raises. nil: nobody hears.
+---@field on_log? fun(level: rsca.level, message: string) hears what rsca.log is given; nil at first: it goes to the host
+---Hears what a callback or a spawned function raised and nobody caught. At first it tells the host or, where that does
+---not listen, writes one line to stderr, as is done too when a hook raises. nil: the host alone hears.
 ---@field on_error? fun(err: rsca.error)
 local rsca = {}
 
@@ -307,7 +307,8 @@ function rsca.describe(status) end
 ---@nodiscard
 function rsca.failed(status) end
 
----Hands a message to rsca.on_log, in place; without a hook it does nothing. Raises what the hook raises.
+---Hands a message to rsca.on_log, in place, or where that is nil to the host; where that does not listen, to nobody.
+---Raises what the hook raises.
 ---@param level rsca.level
 ---@param message any handed on as tostring gives it
 function rsca.log(level, message) end
