@@ -54,4 +54,5 @@ show "Lua: actions that respond many times" "$lua" 11_streams.lua
 if [ -x "$build/examples/example_12_registrations" ]; then # not where the interface has its other form
   show "C++: registrations, at the documented interfaces" "$build/examples/example_12_registrations"
 fi
+show "Lua: values that the workers of a pool share" "$lua" 13_shared.lua
 printf '\nAll examples ran to their end.\n'

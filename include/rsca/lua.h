@@ -76,6 +76,35 @@ RSCA_API HRESULT rsca_lua_load_script(rsca_manager *manager, const rsca_lua_scri
  * Harmless where nothing runs. Async-signal-safe: for a handler of SIGINT. */
 RSCA_API void rsca_lua_interrupt(void);
 
+/*
+ * What a state has to say to its host; each may be NULL. Called on the thread of the state: those of workers at the
+ * same time. They may call anything of a manager, but may not use the state or raise. Strings are Borrowed for the
+ * call.
+ */
+typedef struct rsca_lua_hooks {
+  /* What the script gives to rsca.log, where it has set no rsca.on_log of its own.
+   *
+   *   level    "error", "warning", "info" or "debug"
+   *   message  size bytes, whatever they are, and a NUL
+   */
+  void (*on_log)(void *user, const char *level, const char *message, size_t size);
+
+  /* An error that nobody else hears of, in place of the line on stderr: where the script has set no rsca.on_error of
+   * its own; and what that one raises.
+   *
+   *   status   a failure
+   *   action   the name of the action that it is about; NULL: none
+   *   message  size bytes and a NUL; where Lua code raised, "\nstack traceback:\n..." follows
+   */
+  void (*on_error)(void *user, HRESULT status, const char *action, const char *message, size_t size);
+
+  void *user; /* passed to both; must last until lua_close has returned, or other hooks are set */
+} rsca_lua_hooks;
+
+/* Sets the hooks of a state in which rsca is open; of a worker, in its open_state. `hooks`: Copied; NULL: none.
+ * S_OK; E_INVALIDARG: L is NULL; RSCA_E_NOT_FOUND: rsca is not open in this state. */
+RSCA_API HRESULT rsca_lua_set_hooks(lua_State *L, const rsca_lua_hooks *hooks);
+
 /* The manager of this state. `*out`: Returned (+1), NULL on failure. S_OK; RSCA_E_NOT_FOUND: rsca is not open there;
  * E_INVALIDARG. */
 RSCA_API HRESULT rsca_lua_own_manager(lua_State *L, rsca_manager **out);

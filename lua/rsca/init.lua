@@ -4,22 +4,8 @@
 
 local rsca = require "rsca.core"
 
-if rsca.log then -- taken out of package.loaded, and loaded again
+if rsca.repl then -- taken out of package.loaded, and loaded again
   return rsca
-end
-
-local levels = { error = true, warning = true, info = true, debug = true }
-
--- Hands a message to the hook rsca.on_log(level, message); without a hook it goes nowhere: a library doesn't print.
-function rsca.log(level, message)
-  if not levels[level] then
-    error(("bad argument #1 to 'log' ('error', 'warning', 'info' or 'debug' expected, got %s)"):format(
-      type(level) == "string" and ("%q"):format(level) or type(level)), 2)
-  end
-  local hook = rsca.on_log
-  if hook then
-    hook(level, tostring(message))
-  end
 end
 
 -- Says how waits wait on coroutines of the host's own, where the host has an event loop: the adapters below rsca.adapter

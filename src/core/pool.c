@@ -116,6 +116,8 @@ static rsci_task *feed(void *feeder) {
   rsci_pool *pool = w->pool;
   if (atomic_load(&w->retiring) || atomic_load_explicit(&pool->queued, memory_order_relaxed) == 0)
     return NULL;
+  if (pool->script && !w->script)
+    return NULL; /* its state is being made, or goes: that steps, too */
   rsci_lock_take(&pool->lock);
   rsca_call *call = pool->head;
   if (call)

@@ -160,17 +160,60 @@ static int print_error(lua_State *L) {
   return 0;
 }
 
+/* Pushes a field of an error, and whether it is a string. [-0, +1, -] */
+static bool push_field(lua_State *L, const char *name) {
+  lua_pushstring(L, name);
+  return lua_rawget(L, 1) == LUA_TSTRING;
+}
+
+/* Tells the host's hook: of an error all that is in it, of any other value its text. */
+static void tell_host(lua_State *L, const rscl_state *state) {
+  HRESULT status = E_FAIL;
+  const char *action = NULL;
+  lua_settop(L, 1);
+  if (rscl_is_error(L, 1)) {
+    (void)push_field(L, "status");
+    status = rscl_failure_status(L, -1, E_FAIL);
+    if (push_field(L, "action"))
+      action = lua_tostring(L, -1);
+    if (!push_field(L, "message"))
+      (void)luaL_tolstring(L, 1, NULL);
+    lua_pushliteral(L, "\n");
+    if (push_field(L, "traceback"))
+      lua_concat(L, 3);
+    else
+      lua_pop(L, 2);
+  }
+  size_t size;
+  const char *message = luaL_tolstring(L, -1, &size);
+  state->hooks.on_error(state->hooks.user, status, action, message, size);
+}
+
+/* What rsca.on_error is at first. */
+static int default_on_error(lua_State *L) {
+  luaL_checkany(L, 1);
+  const rscl_state *state = rscl_push_box(L);
+  lua_pop(L, 1);
+  if (!state || !state->hooks.on_error)
+    return print_error(L);
+  tell_host(L, state);
+  return 0;
+}
+
 static int call_hook(lua_State *L) {
-  lua_getfield(L, 2, "on_error");
-  if (lua_isnil(L, -1))
-    return 0;
+  const rscl_state *state = lua_touserdata(L, 3);
+  if (lua_getfield(L, 2, "on_error") == LUA_TNIL) {
+    if (!state->hooks.on_error)
+      return 0;
+    lua_pushcfunction(L, default_on_error);
+  }
   lua_pushvalue(L, 1);
   lua_call(L, 1, 0);
   return 0;
 }
 
 void rscl_report(lua_State *L, rscl_state *state, HRESULT status, const char *action) {
-  luaL_checkstack(L, 6, NULL);
+  luaL_checkstack(L, 7, NULL);
   size_t size;
   const char *message = lua_tolstring(L, -1, &size);
   rscl_push_error(L, status, message, size, action);
@@ -180,9 +223,10 @@ void rscl_report(lua_State *L, rscl_state *state, HRESULT status, const char *ac
   (void)rscl_push_box(L);
   lua_getiuservalue(L, -1, RSCL_UV_MODULE);
   lua_replace(L, -2);
-  if (rscl_stop_pcall(L, state, 2, 0) != LUA_OK) {
+  lua_pushlightuserdata(L, state);
+  if (rscl_stop_pcall(L, state, 3, 0) != LUA_OK) {
     /* The hook itself failed: the last resort, which can't fail. */
-    lua_pushcfunction(L, print_error);
+    lua_pushcfunction(L, default_on_error);
     lua_insert(L, -2);
     if (lua_pcall(L, 1, 0, 0) != LUA_OK)
       lua_pop(L, 1);
@@ -234,6 +278,6 @@ void rscl_open_errors(lua_State *L) {
   lua_setfield(L, -2, "describe");
   lua_pushcfunction(L, module_failed);
   lua_setfield(L, -2, "failed");
-  lua_pushcfunction(L, print_error);
+  lua_pushcfunction(L, default_on_error);
   lua_setfield(L, -2, "on_error");
 }

@@ -112,6 +112,17 @@ HRESULT rsca_lua_own_manager(lua_State *L, rsca_manager **out) {
   return S_OK;
 }
 
+HRESULT rsca_lua_set_hooks(lua_State *L, const rsca_lua_hooks *hooks) {
+  if (!L || !lua_checkstack(L, 1))
+    return E_INVALIDARG;
+  rscl_state *state = rscl_push_box(L);
+  lua_pop(L, 1);
+  if (!state)
+    return RSCA_E_NOT_FOUND;
+  state->hooks = hooks ? *hooks : (rsca_lua_hooks){0};
+  return S_OK;
+}
+
 static int push_manager_main(lua_State *L) {
   work *what = lua_touserdata(L, 1);
   rscl_state *state = rscl_push_box(L);

@@ -14,6 +14,7 @@
 #include "options.h"
 #include "request.h"
 #include "responses.h"
+#include "shared.h"
 #include "subscription.h"
 #include "text_args.h"
 
@@ -413,6 +414,7 @@ static const luaL_Reg manager_methods[] = {{"register", manager_register},
                                            {"running", manager_running},
                                            {"stats", manager_stats},
                                            {"health", manager_health},
+                                           {"shared", rscl_manager_shared},
                                            {"shutdown", manager_shutdown},
                                            {"close", rscl_manager_close},
                                            {"RunCustomAction", manager_RunCustomAction},

@@ -20,10 +20,12 @@
 #include "fiber.h"
 #include "foreign.h"
 #include "inherit.h"
+#include "log.h"
 #include "manager_methods.h"
 #include "manager_proxy.h"
 #include "nesting.h"
 #include "request.h"
+#include "shared.h"
 #include "subscription.h"
 
 #ifdef RSCA_MODULE
@@ -140,6 +142,7 @@ static const luaL_Reg functions[] = {{"manager", rscl_manager_new},
                                      {"guard", rscl_guard_state},
                                      {"set_adapter", rscl_set_adapter},
                                      {"after_fork", rscl_after_fork},
+                                     {"log", rscl_log},
                                      {NULL, NULL}};
 
 /* Fills the module table on top; the box is at `box`. [-0, +0, m] */
@@ -158,6 +161,7 @@ static void fill_module(lua_State *L, int box, rscl_state *state) {
   lua_pushvalue(L, box);
   rscl_manager_push(L, box, state, state->own);
   luaL_setfuncs(L, rscl_manager_functions, 2);
+  rscl_open_shared(L, box, state);
   rscl_open_errors(L);
   lua_pushliteral(L, "rsca " RSCA_VERSION);
   lua_setfield(L, -2, "_VERSION");

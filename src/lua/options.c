@@ -71,6 +71,8 @@ static void check_option(lua_State *L, int arg, const char *key, rscl_manager_op
     config->response_limit = (size_t)check_count(L, arg, key, UINT32_MAX);
   else if (strcmp(key, "memory_limit") == 0)
     config->memory_limit = (size_t)check_count(L, arg, key, PTRDIFF_MAX);
+  else if (strcmp(key, "shared_bytes") == 0)
+    config->shared_bytes = (size_t)check_count(L, arg, key, PTRDIFF_MAX);
   else if (strcmp(key, "workers") == 0)
     config->workers = (uint32_t)check_count(L, arg, key, RSCI_MOST_WORKERS);
   else if (strcmp(key, "time_limit") == 0)
@@ -85,7 +87,7 @@ static void check_option(lua_State *L, int arg, const char *key, rscl_manager_op
     luaL_argerror(L, arg,
                   lua_pushfstring(L,
                                   "unknown option '%s' (script, chunk, workers, time_limit, memory_limit, queue_limit, "
-                                  "queue_bytes, response_limit, drain)",
+                                  "queue_bytes, response_limit, shared_bytes, drain)",
                                   key));
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "log.h"
 
 /* How many messages may be on their way; what is said beyond that is lost, and counted. */
 enum { MOST_MESSAGES = 1000 };
@@ -21,7 +22,7 @@ typedef struct message {
   HRESULT status;    /* S_OK: something logged */
   char level[8];
   size_t size;
-  char text[];
+  char text[]; /* with a NUL after it */
 } message;
 
 rscl_relay *rscl_relay_create(rscl_state *state) {
@@ -56,11 +57,7 @@ static void message_free(rsci_task *task) {
 
 static int log_main(lua_State *L) {
   const message *said = lua_touserdata(L, 1);
-  if (lua_getfield(L, 2, "on_log") == LUA_TNIL)
-    return 0;
-  lua_pushstring(L, said->level);
-  lua_pushlstring(L, said->text, said->size);
-  lua_call(L, 2, 0);
+  rscl_log_deliver(L, said->relay->state, 2, said->level, said->text, said->size);
   return 0;
 }
 
@@ -102,7 +99,7 @@ static const rsci_task_ops message_ops = {message_run, message_free};
 static void send(rscl_relay *relay, HRESULT status, const char *level, const char *text, size_t size) {
   message *said = NULL;
   if (atomic_fetch_add(&relay->waiting, 1) < MOST_MESSAGES)
-    said = malloc(sizeof *said + size);
+    said = malloc(sizeof *said + size + 1);
   if (!said) {
     (void)atomic_fetch_sub(&relay->waiting, 1);
     (void)atomic_fetch_add(&relay->lost, 1);
@@ -112,6 +109,7 @@ static void send(rscl_relay *relay, HRESULT status, const char *level, const cha
   for (size_t i = 0; i + 1 < sizeof said->level && level[i]; i++)
     said->level[i] = level[i];
   memcpy(said->text, text, size);
+  said->text[size] = '\0';
   rscl_relay_hold(relay);
   if (!rsci_engine_post(&relay->state->engine, &said->task))
     message_free(&said->task);

@@ -22,6 +22,8 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+#include <rsca/lua.h>
+
 #include "core/engine.h"
 #include "core/manager.h"
 #include "memory.h"
@@ -81,8 +83,9 @@ struct rscl_state {
   bool adapted;   /* the host's coroutines have a way of their own to wait, see adapter.h */
   bool suspended; /* a fiber began to wait since the closer was made */
   const void *closer;
-  size_t expected;  /* results on their way to handlers and requests of this state */
-  rscl_guard guard; /* what the turn is about */
+  size_t expected;      /* results on their way to handlers and requests of this state */
+  rscl_guard guard;     /* what the turn is about */
+  rsca_lua_hooks hooks; /* the host's */
   rscl_stop stop;
   struct rscl_worker *worker; /* of a state in a pool, else NULL */
 };

@@ -159,6 +159,16 @@ static void fail(rscl_script *script, HRESULT status, const char *text) {
   script->status = status;
 }
 
+/* A worker could not be made, and nobody waits for it. */
+static void tell(const rscl_script *script, lua_State *L, const char *text) {
+  const rscl_state *state = rscl_push_box(L);
+  lua_pop(L, 1);
+  if (script->relay)
+    rscl_relay_error(script->relay, E_FAIL, text);
+  else if (state && state->hooks.on_error)
+    state->hooks.on_error(state->hooks.user, E_FAIL, NULL, text, strlen(text));
+}
+
 static rsci_engine *script_open(void *user, rsci_runner *runner) {
   rscl_script *script = user;
   rscl_worker *worker = calloc(1, sizeof *worker);
@@ -181,8 +191,8 @@ static rsci_engine *script_open(void *user, rsci_runner *runner) {
   if (status != LUA_OK) {
     const char *text = lua_tostring(L, -1);
     fail(script, status == LUA_ERRMEM ? E_OUTOFMEMORY : E_FAIL, text ? text : "not enough memory");
-    if (script->relay && script->loaded)
-      rscl_relay_error(script->relay, E_FAIL, text ? text : "not enough memory");
+    if (script->loaded)
+      tell(script, L, text ? text : "not enough memory");
     close_lua(worker);
     return NULL;
   }

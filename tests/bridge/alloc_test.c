@@ -410,6 +410,80 @@ static void test_registering_and_unregistering(void **unused) {
   fail_each(true, register_and_unregister, check_ended);
 }
 
+/* A value that could not be set is not there, nor in part; what was got has been given back. */
+static void use_shared_values(world *w) {
+  long n = failing_suspend();
+  run_lua(w->L, "wrong = false\n"
+                "function check(value, expected) wrong = wrong or value ~= expected end");
+  failing_arm(n);
+  try_lua(w, "local m = rsca.manager {}\n"
+             "if not m then return end\n"
+             "local shared, long = m:shared(), ('x'):rep(5000)\n"
+             "for i = 1, 20 do\n"
+             "  local key, value = 'key' .. i, i % 2 == 0 and long or 'short'\n"
+             "  check(shared:get(key), nil)\n"
+             "  local set = shared:set(key, value, i % 3 == 0 and 1000 or nil)\n"
+             "  check(shared:get(key), set and value or nil)\n"
+             "end\n"
+             "local sum = shared:add('n', 1)\n"
+             "check(shared:get('n'), sum)\n"
+             "local done, current = shared:compare_and_set('key2', 'other', long)\n"
+             "if done == false then check(current, shared:get('key2')) end\n"
+             "shared:compare_and_set('key2', long, nil)\n"
+             "local keys = shared:keys()\n"
+             "if keys then check(shared:get(keys[1]) ~= nil, true) end");
+}
+
+static void check_shared_values(world *w) {
+  run_lua(w->L, "assert(not wrong)");
+  check_ended(w);
+}
+
+static void test_using_shared_values(void **unused) {
+  (void)unused;
+  fail_each(true, use_shared_values, check_shared_values);
+}
+
+/* What the host's hooks have heard. */
+static unsigned logged, errors;
+
+static void hear_log(void *user, const char *level, const char *message, size_t size) {
+  (void)user;
+  logged += strcmp(level, "info") == 0 && strlen(message) == size && size == 300;
+}
+
+static void hear_error(void *user, HRESULT status, const char *action, const char *message, size_t size) {
+  (void)user;
+  (void)action;
+  errors += FAILED(status) && strlen(message) == size;
+}
+
+static void log_and_raise(world *w) {
+  const rsca_lua_hooks hooks = {.on_log = hear_log, .on_error = hear_error};
+  long n = failing_suspend();
+  logged = errors = 0;
+  assert_int_equal(rsca_lua_set_hooks(w->L, &hooks), S_OK);
+  run_lua(w->L, "rsca.on_error = nil");
+  failing_arm(n);
+  try_lua(w, "rsca.log('info', setmetatable({}, { __tostring = function() return ('x'):rep(300) end }))\n"
+             "rsca.spawn(error, 'one')\n"
+             "rsca.run('echo', '', function() assert(rsca.call('missing')) end)\n"
+             "rsca.loop()");
+}
+
+static void check_told(world *w) {
+  check_ended(w);
+  if (w->status == S_OK)
+    assert_int_equal(logged, 1);
+  assert_true(logged <= 1 && errors <= 2);
+}
+
+static void test_telling_the_host(void **unused) {
+  (void)unused;
+  fail_each(true, log_and_raise, check_told);
+  assert_int_equal(errors, 2); /* the last time, nothing failed */
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_opening),
@@ -428,6 +502,8 @@ int main(void) {
       cmocka_unit_test(test_lagging_behind),
       cmocka_unit_test(test_looping_over_responses),
       cmocka_unit_test(test_registering_and_unregistering),
+      cmocka_unit_test(test_using_shared_values),
+      cmocka_unit_test(test_telling_the_host),
   };
   return cmocka_run_group_tests_name("bridge.alloc", tests, NULL, NULL);
 }

@@ -44,6 +44,7 @@ grep -q -x -E 'it is up for [0-9.]+ seconds' output || fail "first.lua doesn't p
 grep -q -x -E 'S_OK	[0-9.]+' output || fail "the callback of first.lua wasn't called: $(cat output)"
 says errors "$lua" errors.lua
 says streams "$lua" streams.lua
+says shared "$lua" shared.lua
 
 # A newline after what does not end in one, as a terminal gets it.
 if [ -n "$program" ]; then

@@ -19,9 +19,10 @@
 ---@class rsca
 ---@field _VERSION string "rsca MAJOR.MINOR.PATCH"
 ---@field status rsca.status statuses by name
----@field on_log? fun(level: rsca.level, message: string) hears what rsca.log is given; nil at first: it goes nowhere
----Hears what a callback or a spawned function raised and nobody caught. At first it writes one line to stderr, as is
----done too when a hook raises. nil: nobody hears.
+---@field shared rsca.shared values that all who have this state's own manager share
+---@field on_log? fun(level: rsca.level, message: string) hears what rsca.log is given; nil at first: it goes to the host
+---Hears what a callback or a spawned function raised and nobody caught. At first it tells the host or, where that does
+---not listen, writes one line to stderr, as is done too when a hook raises. nil: the host alone hears.
 ---@field on_error? fun(err: rsca.error)
 local rsca = {}
 
@@ -92,6 +93,7 @@ local rsca = {}
 ---@field drain? number seconds that m:shutdown() lets calls run on: otherwise 5
 ---@field queue_limit? integer how many calls may be accepted and not yet ended: from 1, otherwise 4096
 ---@field queue_bytes? integer how many bytes their arguments may have together: from 1, otherwise 64 MiB
+---@field shared_bytes? integer how many bytes its shared values may take together: from 1, otherwise 64 MiB
 
 ---What m:health tells.
 ---@class (exact) rsca.health
@@ -305,7 +307,8 @@ function rsca.describe(status) end
 ---@nodiscard
 function rsca.failed(status) end
 
----Hands a message to rsca.on_log, in place; without a hook it does nothing. Raises what the hook raises.
+---Hands a message to rsca.on_log, in place, or where that is nil to the host; where that does not listen, to nobody.
+---Raises what the hook raises.
 ---@param level rsca.level
 ---@param message any handed on as tostring gives it
 function rsca.log(level, message) end
@@ -400,6 +403,11 @@ function manager:health() end
 ---@nodiscard
 function manager:stats() end
 
+---The shared values of this manager. Objects for the same manager are equal, and keep it alive.
+---@return rsca.shared shared
+---@nodiscard
+function manager:shared() end
+
 ---Refuses new calls from here on, with ERROR_SHUTDOWN_IN_PROGRESS, and ends what is in flight: registrations with
 ---ERROR_CANCELLED; calls by themselves, or with ERROR_CANCELLED once the manager has waited long enough (5 seconds, or
 ---what its host has configured). Outside of actions and callbacks it blocks until all that has ended; inside, it
@@ -442,6 +450,51 @@ function manager:AddRef() end
 ---Gives back one reference: of those that AddRef took, or, when these are gone, the object's own, which closes it.
 ---@return integer count how many there are left; 0: the manager is gone
 function manager:Release() end
+
+---Values by key that all Lua states of a manager share, on whatever threads, and its host: rsca/shared.h. Every method is
+---atomic, and none waits. Keys are strings of any bytes, but not empty. A value is a copy; integers stay integers and
+---floats floats. One whose time is over is not there any more. All raise once the manager was closed or released, and
+---work on after a shutdown.
+---@class rsca.shared
+local shared = {}
+
+---@alias rsca.shared_value string|number|boolean
+
+---@param key string
+---@return rsca.shared_value? value nil: it is not there
+---@nodiscard
+function shared:get(key) end
+
+---Puts a value in the place of any other.
+---@param key string
+---@param value rsca.shared_value? nil removes
+---@param seconds? number how long it is there; otherwise until it is replaced or removed
+---@return true? set nil: there is no room, E_OUTOFMEMORY; nothing has changed
+---@return rsca.error? err
+function shared:set(key, value, seconds) end
+
+---Adds to a number; a key that is not there counts as 0. The sum of two integers is an integer, and wraps around.
+---@param key string
+---@param number number
+---@param seconds? number how long a new key is there; one that was there before keeps its time
+---@return number? sum nil: what is there is no number, ERROR_INVALID_DATA; or there is no room, E_OUTOFMEMORY
+---@return rsca.error? err
+function shared:add(key, number, seconds) end
+
+---Sets a value only where the expected one is there. They are compared as by ==, but NaN is equal to NaN.
+---@param key string
+---@param expected rsca.shared_value? nil: nothing is there
+---@param value rsca.shared_value? nil removes
+---@param seconds? number as for set
+---@return boolean? done false: something else is there; nil: there is no room, E_OUTOFMEMORY
+---@return (rsca.shared_value|rsca.error)? current_or_err with false: what is there; with nil: the error
+function shared:compare_and_set(key, expected, value, seconds) end
+
+---All keys that are there at one moment.
+---@return string[]? keys ordered by their bytes; nil: E_OUTOFMEMORY
+---@return rsca.error? err
+---@nodiscard
+function shared:keys() end
 
 ---Custom actions of somebody else's manager, an IPmCustomActions; scripts get it from the host. Calls have no number
 ---there, so they can't be cancelled. What that manager reports on another thread arrives on this one. Anything but
