@@ -235,6 +235,8 @@ static const char *why_stop(const rsca_call *call) {
 }
 
 static HRESULT ended_by(const char *why) {
+  if (why == rsci_lost)
+    return E_OUTOFMEMORY;
   return why == rsci_timed_out ? RSCA_E_TIMEOUT : RSCA_E_CANCELLED;
 }
 
@@ -281,21 +283,18 @@ const char rsci_unregistered[] = "unregistered";
 const char rsci_refused[] = "its callback refused a response";
 const char rsci_cancelled[] = "cancelled";
 const char rsci_timed_out[] = "the time limit is over";
+const char rsci_lost[] = "out of memory: a response was lost";
 
 /* What the end of a registration's action means: a response of its own, if it returned one, and the final. */
 static HRESULT conclude_registration(rsca_call *call, HRESULT status, const void **bytes, size_t *size) {
-  static const char lost[] = "out of memory while the last response was copied";
   const char *why = why_stop(call);
   HRESULT last = S_OK;
   if (SUCCEEDED(status) && *size > 0 && !why)
     last = call->sink.ops->report(call, *bytes, *size);
-  if (last == RSCA_E_CANCELLED)
+  if (last == E_OUTOFMEMORY)
+    rsci_call_lose(call);
+  if (FAILED(last))
     why = atomic_load(&call->cancelled);
-  if (last == E_OUTOFMEMORY) {
-    *bytes = lost;
-    *size = sizeof lost - 1;
-    return last;
-  }
   *bytes = NULL;
   *size = 0;
   if (why == rsci_unregistered || !why)
@@ -426,14 +425,22 @@ bool rsci_call_mark_cancelled(rsca_call *call, const char *why) {
   return true;
 }
 
-void rsci_call_refuse(rsca_call *call) {
+static void stop_registration(rsca_call *call, const char *why) {
   rsci_lock_take(call->calls->lock);
-  bool marked = rsci_call_mark_cancelled(call, rsci_refused);
+  bool marked = rsci_call_mark_cancelled(call, why);
   rsci_lock_leave(call->calls->lock);
   if (marked)
     rsci_call_post_cancel(call);
   else if (!atomic_load(&call->cancelled)) /* it has ended: its final is about to be told */
-    atomic_store(&call->cancelled, rsci_refused);
+    atomic_store(&call->cancelled, why);
+}
+
+void rsci_call_refuse(rsca_call *call) {
+  stop_registration(call, rsci_refused);
+}
+
+void rsci_call_lose(rsca_call *call) {
+  stop_registration(call, rsci_lost);
 }
 
 /* Claimed, and the claim holds nothing yet. */

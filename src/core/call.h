@@ -205,6 +205,10 @@ void rsci_call_finish(rsca_call *call, HRESULT status, const void *bytes, size_t
 /* The consumer of a registration does not want any more: it ends as cancelled. */
 void rsci_call_refuse(rsca_call *call);
 
+/* A response that it has given out of its hands was lost for lack of memory: it ends with E_OUTOFMEMORY, as an end is
+ * better than a gap. */
+void rsci_call_lose(rsca_call *call);
+
 /* Ends a running call for the reason it should stop, if nobody has; the engine keeps its hold. Any thread. */
 void rsci_call_end_cancelled(rsca_call *call);
 
@@ -243,5 +247,6 @@ extern const char rsci_unregistered[];
 extern const char rsci_refused[];
 extern const char rsci_timed_out[];
 extern const char rsci_cancelled[];
+extern const char rsci_lost[];
 
 #endif

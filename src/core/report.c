@@ -78,12 +78,15 @@ static void late_return(rsca_call *call, struct rsci_late *late) {
 static bool deliver_late(rsca_call *call) {
   struct rsci_late *late;
   while ((late = late_take(call)) != NULL) {
-    if (rsci_call_respond(call, late->bytes, late->size) == RSCA_E_BUSY) {
+    HRESULT status = rsci_call_respond(call, late->bytes, late->size);
+    if (status == RSCA_E_BUSY) {
       late_return(call, late);
       if (rsci_call_await_room(call))
         return false;
       continue; /* there was room after all */
     }
+    if (status == E_OUTOFMEMORY)
+      rsci_call_lose(call);
     free(late);
   }
   return true;
@@ -93,8 +96,12 @@ void rsci_call_flush_late(rsca_call *call) {
   struct rsci_late *late;
   bool wanted = !rsca_call_cancelled(call);
   while ((late = late_take(call)) != NULL) {
-    if (wanted && call->sink.ops->report(call, late->size ? late->bytes : NULL, late->size) == RSCA_E_CANCELLED)
-      wanted = false;
+    HRESULT status = S_OK;
+    if (wanted)
+      status = call->sink.ops->report(call, late->size ? late->bytes : NULL, late->size);
+    if (status == E_OUTOFMEMORY)
+      rsci_call_lose(call);
+    wanted = wanted && SUCCEEDED(status);
     free(late);
   }
 }

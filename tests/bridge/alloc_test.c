@@ -382,6 +382,23 @@ static void test_subscribing_to_what_is_returned(void **unused) {
   fail_each(true, subscribe_to_what_is_returned, check_streams);
 }
 
+/* So does one that is reported outside any step; its action hears at once where it could not be taken. */
+static void subscribe_to_what_is_reported_late(world *w) {
+  prepare_streams(w);
+  try_lua(w, "local ctx\n"
+             "rsca.register('lends', function(_, lent) ctx = lent; lent:sleep(0.001) end)\n"
+             "local sub = rsca.subscribe('lends', '', handler)\n"
+             "accepted, expected = sub and 1 or 0, 0\n"
+             "rsca.step()\n"
+             "for i = 1, 3 do if ctx and ctx:report(i) then expected = expected + 1 end end\n"
+             "rsca.loop()");
+}
+
+static void test_subscribing_to_what_is_reported_late(void **unused) {
+  (void)unused;
+  fail_each(true, subscribe_to_what_is_reported_late, check_streams);
+}
+
 /* A handler that waits, and an action that waits for room. */
 static void lag_behind(world *w) {
   prepare_streams(w);
@@ -452,6 +469,7 @@ int main(void) {
       cmocka_unit_test(test_using_native_callbacks),
       cmocka_unit_test(test_subscribing),
       cmocka_unit_test(test_subscribing_to_what_is_returned),
+      cmocka_unit_test(test_subscribing_to_what_is_reported_late),
       cmocka_unit_test(test_lagging_behind),
       cmocka_unit_test(test_looping_over_responses),
       cmocka_unit_test(test_registering_and_unregistering),
