@@ -343,7 +343,10 @@ static void fiber_task_run(rsci_task *task) {
   fiber->nargs = 0;
   fiber->queued = false;
   fiber->has_alarm = false;
-  resume(fiber, nargs);
+  if (fiber->close_why)
+    rscl_fiber_close(fiber, fiber->close_status, fiber->close_why);
+  else
+    resume(fiber, nargs);
 }
 
 static void fiber_task_drop(rsci_task *task) {
@@ -408,11 +411,13 @@ typedef struct closing {
   rscl_fiber *fiber;
   HRESULT status;
   const char *why;
+  bool begun;
 } closing;
 
 static void close_work(rscl_state *state, void *data) {
   closing *what = data;
   rscl_fiber *fiber = what->fiber;
+  what->begun = true;
   rscl_guard_set(state, undo_outcome, fiber);
   close_coroutine(fiber);
   if (fiber->kind == RSCL_ACTION)
@@ -422,8 +427,13 @@ static void close_work(rscl_state *state, void *data) {
 }
 
 void rscl_fiber_close(rscl_fiber *fiber, HRESULT status, const char *why) {
-  closing what = {fiber, status, why};
+  closing what = {fiber, status, why, false};
   rscl_state_protect(fiber->state, close_work, &what);
+  if (what.begun)
+    return;
+  fiber->close_status = status;
+  fiber->close_why = why;
+  rscl_fiber_wake(fiber);
 }
 
 /* ---- Waiting ---- */

@@ -42,6 +42,10 @@ struct rscl_fiber {
   bool queued;    /* its task has been posted */
   bool has_alarm; /* its alarm was set; when it is not set any more, it has posted the task */
   bool closing;   /* its coroutine is being closed: nothing waits */
+
+  const char *close_why; /* to be closed once there is memory for it, for this reason; NULL: not */
+  HRESULT close_status;  /* and with this status */
+
   rsci_task task;
   rsci_alarm alarm;
   struct rscl_request *request;           /* what it awaits; held */
@@ -80,7 +84,7 @@ void rscl_fiber_unwait(rscl_fiber *fiber);
 void rscl_waiters_wake(rscl_waiters *waiters);
 
 /* Closes a fiber that waits: its pending <close> variables run; then its call ends with `status` and the constant
- * text `why` (a cancelled call: for its own reason). */
+ * text `why` (a cancelled call: for its own reason). For lack of memory that may be in a following step. */
 void rscl_fiber_close(rscl_fiber *fiber, HRESULT status, const char *why);
 
 /* Frees the list of spare fibers. */

@@ -320,14 +320,12 @@ int rscl_request_call(lua_State *L, rscl_state *state, rscl_target target, int n
   if (mode == RSCL_YIELD) {
     /* Calling somebody else's manager may raise on the way: then an object owns the request. */
     rscl_request *request = target.foreign ? push_object(L, state, target.proxy, name) : request_create(state);
-    if (request && target.foreign)
-      (void)rsci_refs_add(&request->refs);
     HRESULT status = request ? start(L, request, target, name, args) : E_OUTOFMEMORY;
     if (SUCCEEDED(status)) {
       await_on(state->current, request);
       settle(L, target);
     }
-    if (request)
+    if (request && !target.foreign)
       rscl_request_release(request);
     if (FAILED(status))
       return rscl_refused(L, status, name.data);

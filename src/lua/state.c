@@ -109,13 +109,10 @@ static bool protect(rscl_state *state, void (*work)(rscl_state *state, void *dat
 }
 
 void rscl_state_protect(rscl_state *state, void (*work)(rscl_state *state, void *data), void *data) {
-  if (state->turn) {
-    int top = lua_gettop(state->turn);
-    work(state, data);
-    lua_settop(state->turn, top);
-  } else {
-    (void)protect(state, work, data);
-  }
+  rscl_guard outer = state->guard;
+  rscl_guard_clear(state);
+  (void)protect(state, work, data);
+  state->guard = outer;
 }
 
 /* lua_close runs finalizers in the reverse order of their objects' making. So that a coroutine that waits is closed
@@ -185,8 +182,11 @@ static const rsci_engine_ops state_ops = {.turn = state_turn,
 
 static void close_fibers(rscl_state *state, void *data) {
   (void)data;
-  while (state->fibers)
+  size_t count;
+  do {
+    count = state->fiber_count;
     rscl_fiber_close(state->fibers, RPC_E_DISCONNECTED, "the Lua state that owned the action was closed");
+  } while (state->fibers && state->fiber_count < count);
 }
 
 static void let_own_go(rscl_state *state) {

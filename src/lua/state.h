@@ -112,8 +112,8 @@ rscl_state *rscl_push_box(lua_State *L);
 /* What a turn's lua_State has at its bottom. */
 enum { RSCL_TURN_BOX = 1, RSCL_TURN_SLOTS, RSCL_TURN_FUNCTIONS, RSCL_TURN_HANGING, RSCL_TURN_TOP = RSCL_TURN_HANGING };
 
-/* Runs `work` under protection with a turn's stack; in a turn already, just runs it. An error that comes out of it is
- * put right by the guard that stands. */
+/* Runs `work` under protection with a turn's stack, also in a turn: whoever calls this may hold something. An error
+ * that comes out of it is put right by the guard that `work` has set. */
 void rscl_state_protect(rscl_state *state, void (*work)(rscl_state *state, void *data), void *data);
 
 static inline void rscl_guard_set(rscl_state *state, void (*undo)(rscl_state *, void *, lua_State *, int),

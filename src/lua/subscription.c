@@ -154,6 +154,7 @@ static void undo_pump(rscl_state *state, void *subject, lua_State *L, int status
   sub->pumping = false;
   sub->busy = false;
   post_pump(sub);
+  subscription_release(sub); /* the pump's */
 }
 
 /* Gives what was taken to the handler. [-0, +0, m] */
@@ -186,12 +187,14 @@ static void give(rscl_subscription *sub, lua_State *L) {
   lua_settop(L, top);
 }
 
+/* Takes over a reference: an error takes the way round. */
 static void pump(rscl_subscription *sub) {
   rscl_state *state = sub->state;
-  if (sub->pumping || sub->busy)
+  if (sub->pumping || sub->busy) {
+    subscription_release(sub);
     return;
+  }
   sub->pumping = true;
-  (void)rsci_refs_add(&sub->refs);
   int given = 0;
   while (sub->delivering && !sub->busy && given++ < MOST_AT_ONCE) {
     if (sub->taken == RSCI_TAKEN_NOTHING)
@@ -212,7 +215,6 @@ static void pump_run(rsci_task *task) {
   rscl_subscription *sub = (rscl_subscription *)((char *)task - offsetof(rscl_subscription, task));
   sub->queued = false;
   pump(sub);
-  subscription_release(sub);
 }
 
 static void pump_drop(rsci_task *task) {
@@ -239,11 +241,15 @@ static void arrived_run(rsci_task *task) {
   rsci_stream *stream = rsci_stream_of_arrived(task);
   rsci_stream_arrived(stream);
   rscl_subscription *sub = stream->user;
-  if (sub && sub->slot)
-    pump(sub);
-  else if (sub)
-    rscl_waiters_wake(&sub->waiters);
+  if (sub)
+    (void)rsci_refs_add(&sub->refs);
   rsci_stream_release(stream);
+  if (sub && sub->slot) {
+    pump(sub);
+  } else if (sub) {
+    rscl_waiters_wake(&sub->waiters);
+    subscription_release(sub);
+  }
 }
 
 static void arrived_drop(rsci_task *task) {

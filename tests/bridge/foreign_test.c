@@ -4,6 +4,7 @@
  */
 #include <stdbool.h>
 
+#include "failing.h"
 #include "foreign_manager.h"
 #include "support.h"
 
@@ -974,69 +975,10 @@ static void test_host_functions_refuse_bad_input(void **unused) {
 
 /* ---- The n-th allocation fails, for every n: of Lua's and of ours, on whatever thread ---- */
 
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *block, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *block, size_t size);
-
-static atomic_long countdown = -1; /* allocations until the one that fails; below 0: none does */
-
-static bool fails(void) {
-  if (atomic_load(&countdown) < 0)
-    return false;
-  return atomic_fetch_sub(&countdown, 1) == 0;
-}
-
-void *__wrap_malloc(size_t size) {
-  return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size) {
-  return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *block, size_t size) {
-  return fails() ? NULL : __real_realloc(block, size);
-}
-
-static struct {
-  const void *block;
-  size_t size;
-} failed_last; /* Lua's */
-
-/* Whether one has failed since it was armed. */
-static bool disarm(void) {
-  failed_last.size = 0;
-  return atomic_exchange(&countdown, -1) < 0;
-}
-
-/* Lua tries a second time, after a collection: that fails too. */
-static void *lua_allocator(void *user, void *block, size_t old_size, size_t size) {
-  (void)user;
-  if (size == 0) {
-    free(block);
-    return NULL;
-  }
-  if (!block || size > old_size) { /* Lua counts on shrinking */
-    if (failed_last.size == size && failed_last.block == block) {
-      failed_last.size = 0;
-      return NULL;
-    }
-    if (fails()) {
-      failed_last.block = block;
-      failed_last.size = size;
-      return NULL;
-    }
-  }
-  return __real_realloc(block, size);
-}
-
 /* A state with everything in it, whose allocations can fail. */
 static void frail_init(world *w) {
   start_afresh();
-  *w = (world){.actions = foreign_create(), .actions2 = foreign_create2(), .L = lua_newstate(lua_allocator, NULL)};
+  *w = (world){.actions = foreign_create(), .actions2 = foreign_create2(), .L = lua_newstate(failing_allocator, NULL)};
   luaL_openlibs(w->L);
   assert_int_equal(rsca_lua_open(w->L, NULL), S_OK);
   run_lua(w->L, "rsca = require 'rsca'; alive = setmetatable({}, { __mode = 'k' })\n"
@@ -1054,10 +996,10 @@ static void fail_each(const char *code) {
     world w;
     frail_init(&w);
     assert_int_equal(luaL_loadstring(w.L, code), LUA_OK);
-    atomic_store(&countdown, n);
+    failing_arm(n);
     int status = lua_pcall(w.L, 0, 0, 0);
     foreign_join();
-    failed = disarm();
+    failed = failing_disarm();
     if (!failed && status != LUA_OK)
       fail_msg("Lua: %s", lua_tostring(w.L, -1));
     lua_settop(w.L, 0);
@@ -1081,10 +1023,10 @@ static void test_pushing_out_of_memory(void **unused) {
     frail_init(&w);
     IPmCustomActions *one = foreign_create();
     IPmCustomActions2 *two = foreign_create2();
-    atomic_store(&countdown, n);
+    failing_arm(n);
     HRESULT status = rsca_lua_push_custom_actions(w.L, one);
     HRESULT status2 = rsca_lua_push_custom_actions2(w.L, two);
-    failed = disarm();
+    failed = failing_disarm();
     assert_true(status == S_OK || (failed && status == E_OUTOFMEMORY));
     assert_true(status2 == S_OK || (failed && status2 == E_OUTOFMEMORY));
     assert_int_equal(lua_gettop(w.L), (status == S_OK) + (status2 == S_OK));
