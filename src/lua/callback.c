@@ -16,15 +16,17 @@ ICustomActionResultCallback *rscl_callback_test(lua_State *L, int index) {
 }
 
 static int callback_ReportResult(lua_State *L) {
-  ICustomActionResultCallback *callback = rscl_native_check(L, 1, &rscl_callback_type);
+  (void)rscl_native_check(L, 1, &rscl_callback_type);
   HRESULT status = S_OK;
   if (!rscl_to_status(L, 2, &status))
     luaL_typeerror(L, 2, "status (an integer of 32 bits)");
   size_t size = 0;
   const char *bytes = lua_isnoneornil(L, 3) ? NULL : luaL_checklstring(L, 3, &size);
   luaL_argcheck(L, size <= UINT32_MAX, 3, "response of less than 4 GiB expected");
-  rscl_push_status(
-      L, callback->lpVtbl->ReportResult(callback, status, size ? (PBYTE)(uintptr_t)bytes : NULL, (DWORD)size));
+  ICustomActionResultCallback *callback = rscl_native_hold(L, 1, &rscl_callback_type);
+  status = callback->lpVtbl->ReportResult(callback, status, size ? (PBYTE)(uintptr_t)bytes : NULL, (DWORD)size);
+  (void)callback->lpVtbl->Release(callback);
+  rscl_push_status(L, status);
   return 1;
 }
 

@@ -95,18 +95,20 @@ HRESULT rscl_foreign_start(lua_State *L, rscl_state *state, rscl_subscription_ob
   lua_getiuservalue(L, RSCL_BOX, RSCL_UV_HANGING);
   lua_getiuservalue(L, RSCL_BOX, RSCL_UV_SLOTS);
   rscl_slots_reserve(L, -1, &state->slots);
-  actions = rscl_native_check(L, proxy, &rscl_custom_actions2_type); /* a finalizer may have released it */
-  if (handler) {                                                     /* the last that may raise */
+  if (handler) {
     lua_pushvalue(L, handler);
     sub->slot = rscl_hang(L, state, -3, proxy, NULL);
   }
-  /* A finalizer that ran meanwhile may have taken the slot. */
-  if (!state->slots.free || !(callback = malloc(sizeof *callback))) {
+  /* A finalizer that ran meanwhile may have released it, or taken the slot. */
+  actions = rscl_native_peek(L, proxy, &rscl_custom_actions2_type);
+  if (!actions || !state->slots.free || !(callback = malloc(sizeof *callback))) {
     if (sub->slot)
       rscl_unhang(L, state, sub->owner, sub->slot);
     sub->slot = 0;
+    (void)rscl_native_check(L, proxy, &rscl_custom_actions2_type); /* raises where it was that */
     return E_OUTOFMEMORY;
   }
+  (void)actions->lpVtbl->AddRef(actions);
   *callback = (foreign_callback){.iface = {&foreign_vtbl}, .stream = sub->stream};
   rsci_refs_init(&callback->refs);
   atomic_init(&callback->finished, false);
@@ -121,6 +123,7 @@ HRESULT rscl_foreign_start(lua_State *L, rscl_state *state, rscl_subscription_ob
     rscl_subscription_end(sub, L);
   }
   (void)foreign_Release(&callback->iface);
+  (void)actions->lpVtbl->Release(actions);
   lua_settop(L, index);
   return status;
 }
@@ -147,8 +150,12 @@ static bool unregister(lua_State *L, rscl_subscription *sub) {
   lua_getiuservalue(L, -1, RSCL_UV_SLOTS);
   lua_rawgeti(L, -1, (lua_Integer)sub->anchor);
   IPmCustomActions2 *actions = rscl_native_peek(L, -1, &rscl_custom_actions2_type);
-  bool told = actions && SUCCEEDED(actions->lpVtbl->UnregisterCustomActionCallback(actions, sub->foreign_name));
   lua_pop(L, 3);
+  if (!actions)
+    return false;
+  (void)actions->lpVtbl->AddRef(actions);
+  bool told = SUCCEEDED(actions->lpVtbl->UnregisterCustomActionCallback(actions, sub->foreign_name));
+  (void)actions->lpVtbl->Release(actions);
   return told;
 }
 

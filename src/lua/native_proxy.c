@@ -42,6 +42,12 @@ void *rscl_native_check(lua_State *L, int arg, const rscl_type *type) {
   return check_open(L, proxy)->object;
 }
 
+void *rscl_native_hold(lua_State *L, int arg, const rscl_type *type) {
+  IWpfReferencedObject *object = rscl_native_check(L, arg, type);
+  (void)object->lpVtbl->AddRef(object);
+  return object;
+}
+
 /* Gives back everything. */
 static void drop_proxy(rscl_owned *owned) {
   native_proxy *proxy = (native_proxy *)owned;

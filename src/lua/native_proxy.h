@@ -25,6 +25,10 @@ void *rscl_native_peek(lua_State *L, int index, const rscl_type *type);
 /* The same, raising where it is something else. [-0, +0, v] */
 void *rscl_native_check(lua_State *L, int arg, const rscl_type *type);
 
+/* The same, Returned (+1): while a method of it runs, the script may close the proxy. After all that may raise.
+ * [-0, +0, v] */
+void *rscl_native_hold(lua_State *L, int arg, const rscl_type *type);
+
 /* What every such type has. Their methods: */
 int rscl_native_AddRef(lua_State *L);
 int rscl_native_Release(lua_State *L);

@@ -111,10 +111,12 @@ static const rsci_sink_ops request_sink = {sink_hold, sink_release, NULL, NULL, 
 static HRESULT start_foreign(lua_State *L, rscl_request *request, int proxy, rscl_text name, rscl_text args) {
   luaL_checkstack(L, 2, NULL);
   PCWSTR name16 = rscl_push_utf16(L, name), args16 = rscl_push_utf16(L, args);
-  IPmCustomActions *actions = rscl_native_check(L, proxy, &rscl_custom_actions_type);
+  IPmCustomActions *actions = rscl_native_hold(L, proxy, &rscl_custom_actions_type);
   ICustomActionResultCallback *callback = rscl_callback_for_request(request->state, request);
-  if (!callback)
+  if (!callback) {
+    (void)actions->lpVtbl->Release(actions);
     return E_OUTOFMEMORY;
+  }
   request->state->expected++; /* first: it may report before the call has returned */
   HRESULT status = actions->lpVtbl->RunCustomAction(actions, name16, args16, callback);
   if (FAILED(status)) {
@@ -122,6 +124,7 @@ static HRESULT start_foreign(lua_State *L, rscl_request *request, int proxy, rsc
     rscl_callback_disarm(callback);
   }
   (void)callback->lpVtbl->Release(callback);
+  (void)actions->lpVtbl->Release(actions);
   lua_pop(L, 2);
   return status;
 }

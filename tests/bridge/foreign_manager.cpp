@@ -34,6 +34,15 @@ std::vector<HRESULT> answers;
 std::atomic<int> alive, held;
 std::atomic<bool> resetting; // who ticks stops
 
+void (*next_hook)(void *user); // one thread's: that of the tests
+void *next_hook_user;
+
+void run_hook() {
+  auto hook = std::exchange(next_hook, nullptr);
+  if (hook)
+    hook(next_hook_user);
+}
+
 void note(HRESULT answer) {
   std::lock_guard<std::mutex> lock(mutex);
   answers.push_back(answer);
@@ -203,6 +212,7 @@ HRESULT Actions::RunCustomAction(PCWSTR pszFunctionName, PCWSTR pszFunctionArgs,
                                  ICustomActionResultCallback *callback) {
   if (!pszFunctionName || !callback)
     return kInvalid;
+  run_hook();
   std::string name = narrow(pszFunctionName), args = narrow(pszFunctionArgs);
   if (name == "now") {
     tell(callback, S_OK, args);
@@ -358,6 +368,7 @@ HRESULT Actions2::RegisterCustomActionCallback(PCWSTR pszFunctionName, PCWSTR ps
                                               "restart", "tick",       "after",   "flood",       "last"};
   if (!pszFunctionName || !callback)
     return kInvalid;
+  run_hook();
   std::string name = narrow(pszFunctionName), args = narrow(pszFunctionArgs);
   if (name == "refuse")
     return status_from(args);
@@ -421,6 +432,7 @@ HRESULT Actions2::RegisterCustomActionCallback(PCWSTR pszFunctionName, PCWSTR ps
 HRESULT Actions2::UnregisterCustomActionCallback(PCWSTR pszFunctionName) {
   if (!pszFunctionName)
     return kInvalid;
+  run_hook();
   std::string name = narrow(pszFunctionName);
   {
     std::lock_guard<std::mutex> lock(names_->mutex);
@@ -478,6 +490,11 @@ void foreign_join(void) {
     thread.join();
 }
 
+void foreign_on_next_call(void (*hook)(void *user), void *user) {
+  next_hook = hook;
+  next_hook_user = user;
+}
+
 void foreign_tell_kept(HRESULT status, const char *text) {
   for (RunCallback &callback : copy_of(kept))
     tell(callback.get(), status, text);
@@ -506,6 +523,7 @@ void foreign_forget_answers(void) {
 }
 
 void foreign_reset(void) {
+  next_hook = nullptr;
   resetting = true;
   foreign_join();
   resetting = false;

@@ -71,6 +71,9 @@ void foreign_gate(bool open);
 /* Opens the gate and waits until all their threads have ended. */
 void foreign_join(void);
 
+/* Calls hook(user) on the stack of the next method of an IPmCustomActions or IPmCustomActions2, once. */
+void foreign_on_next_call(void (*hook)(void *user), void *user);
+
 /* Reports to all callbacks that are kept until foreign_let_go. */
 void foreign_tell_kept(HRESULT status, const char *text);
 void foreign_let_go(void);

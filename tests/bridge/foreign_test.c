@@ -628,6 +628,63 @@ static void test_closing_a_proxy_inside_a_loop_over_its_responses(void **unused)
   world_fini(&w);
 }
 
+static void close_both(void *user) {
+  run_lua(user, "m:close(); s:close()");
+}
+
+/* The next method of either manager has the script close both. */
+static int lua_arm(lua_State *L) {
+  lua_State *inside = lua_newthread(L);
+  lua_setfield(L, LUA_REGISTRYINDEX, "inside");
+  foreign_on_next_call(close_both, inside);
+  return 0;
+}
+
+/* A script may close the object whose method it is just calling: that lives until the method has returned. */
+static void test_closing_a_proxy_inside_a_method_of_its_object(void **unused) {
+  (void)unused;
+  static const char *const ways[] = {
+      "arm(); local _, err = m:call('own'); assert(err.status == S.RPC_E_DISCONNECTED)",
+      "rsca.spawn(function() arm(); m:call('own') end); rsca.step()",
+      "arm(); local r = assert(m:run('own')); local _, err = r:await(); assert(err.status == S.RPC_E_DISCONNECTED)",
+      "arm(); assert(m:run('own', '', function() heard = true end)); settle(); assert(heard)",
+      "arm(); assert(m:RunCustomAction('own', '', function() heard = true end) == 0); settle(); assert(heard)",
+      "arm(); assert(m:run('own', '', native))",
+      "local log, handler = listener(); arm(); assert(s:subscribe('open', '2', handler)); settle()\n"
+      "is_count(log, 2); check_end(log, S.RPC_E_DISCONNECTED)",
+      "local log, handler = listener(); arm(); assert(s:RegisterCustomActionCallback('open', '2', handler) == 0)\n"
+      "settle(); is_count(log, 2); check_end(log, S.RPC_E_DISCONNECTED)",
+      "arm(); local n = 0\n"
+      "local ok, err = pcall(function() for _ in s:responses('open', '2') do n = n + 1 end end)\n"
+      "assert(n == 2 and not ok and err.status == S.RPC_E_DISCONNECTED)",
+      "for _ in s:responses('open', '2') do arm(); break end",
+      "local log, handler = listener(); local sub = assert(s:subscribe('open', '2', handler)); arm()\n"
+      "assert(sub:close()); settle(); assert(#log == 0); check_end(log, 1)",
+      "local log, handler = listener(); assert(s:subscribe('open', '2', handler)); arm()\n"
+      "assert(s:UnregisterCustomActionCallback('open') == 0); settle(); is_count(log, 2); check_end(log, 1)",
+      "local log, handler = listener()\n"
+      "assert(s:subscribe('open', '2', function(...) arm(); handler(...); return S.E_FAIL end)); settle()\n"
+      "is_count(log, 1); assert(log.ended)",
+  };
+  for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+    world w;
+    world_init(&w);
+    counting *native = counting_create();
+    assert_int_equal(rsca_lua_push_callback(w.L, &native->iface), S_OK);
+    lua_setglobal(w.L, "native");
+    lua_register(w.L, "arm", lua_arm);
+    (void)w.actions->lpVtbl->Release(w.actions);
+    (void)w.actions2->lpVtbl->Release(w.actions2);
+    run_lua(w.L, ways[i]);
+    run_lua(w.L, "settle(); assert(not pcall(m.AddRef, m) and not pcall(s.AddRef, s), 'not closed')");
+    assert_int_equal(alive(), 0);
+    w.actions = foreign_create();
+    w.actions2 = foreign_create2();
+    world_fini(&w);
+    counting_end(native);
+  }
+}
+
 /* ---- Identity ---- */
 
 static void check_same(lua_State *L, bool same) {
@@ -1114,6 +1171,7 @@ int main(int argc, char **argv) {
 #endif
     cmocka_unit_test(test_closing_a_proxy_that_has_the_last_reference),
     cmocka_unit_test(test_closing_a_proxy_inside_a_loop_over_its_responses),
+    cmocka_unit_test(test_closing_a_proxy_inside_a_method_of_its_object),
     cmocka_unit_test(test_same_object_gives_the_same_proxy),
     cmocka_unit_test(test_our_own_interfaces_come_out_as_the_manager),
     cmocka_unit_test(test_session_of_ours_is_used_like_somebody_elses),
