@@ -115,6 +115,16 @@ RSCA_API HRESULT rsca_lua_push_custom_actions2(lua_State *L, IPmCustomActions2 *
 RSCA_API HRESULT rsca_lua_push_callback(lua_State *L, ICustomActionResultCallback *callback);
 
 /*
+ * The same for a callback that hears of registrations: an object that scripts can pass to RegisterCustomActionCallback,
+ * of a manager or of somebody's custom actions, with the methods ReportResult(status [, bytes [, final]]), AddRef,
+ * Release and close. It is registered as it is: the manager calls it directly, on whatever thread that reports.
+ *
+ * In the form of ReportResult that has no parameter for it, `final` is what the status says, and can't say otherwise;
+ * where it is left out, it is what the status says in either form.
+ */
+RSCA_API HRESULT rsca_lua_push_callback2(lua_State *L, ICustomAction2ResultCallback *callback);
+
+/*
  * A native callback for the handler at `index`: a function or a table with a ReportResult method, called with
  * (status, response, final) when its state steps; or the object of a native callback, which gives that callback.
  * `*out`: Returned (+1), NULL on failure. Its methods may be called from any thread; ReportResult copies the bytes

@@ -53,16 +53,31 @@ static void callback2_release(void *object) {
   (void)callback->lpVtbl->Release(callback);
 }
 
-/* The one place that knows which form of ReportResult is built. */
-static HRESULT callback2_call(rsca_call *call, HRESULT status, const void *bytes, size_t size, bool final) {
-  ICustomAction2ResultCallback *callback = call->sink.object;
+/* The one place that knows in which form ReportResult is called. */
+
+HRESULT rsci_callback2_report(ICustomAction2ResultCallback *callback, HRESULT status, const void *bytes, size_t size,
+                              bool final) {
   PBYTE response = (PBYTE)(uintptr_t)bytes;
 #if RSCA_SDK_REPORTRESULT
-  HRESULT answer = callback->lpVtbl->ReportResult(callback, status, final, response, (DWORD)size);
+  return callback->lpVtbl->ReportResult(callback, status, final, response, (DWORD)size);
 #else
   (void) final; /* any status but S_OK says so */
-  HRESULT answer = callback->lpVtbl->ReportResult(callback, status, response, (DWORD)size);
+  return callback->lpVtbl->ReportResult(callback, status, response, (DWORD)size);
 #endif
+}
+
+bool rsci_callback2_can_say(HRESULT status, bool final) {
+#if RSCA_SDK_REPORTRESULT
+  (void)status;
+  (void) final;
+  return true;
+#else
+  return final == (status != S_OK);
+#endif
+}
+
+static HRESULT callback2_call(rsca_call *call, HRESULT status, const void *bytes, size_t size, bool final) {
+  HRESULT answer = rsci_callback2_report(call->sink.object, status, bytes, size, final);
   rsci_call_count_answer(call, answer);
   return answer;
 }

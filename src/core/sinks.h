@@ -15,4 +15,11 @@ extern const rsci_sink_ops rsci_function_stream_sink; /* likewise */
 extern const rsci_sink_ops rsci_callback_sink;        /* object: ICustomActionResultCallback */
 extern const rsci_sink_ops rsci_callback2_sink;       /* object: ICustomAction2ResultCallback */
 
+/* Calls ReportResult in the form that is built; `bytes` is Borrowed, NULL where `size` is 0. */
+HRESULT rsci_callback2_report(ICustomAction2ResultCallback *callback, HRESULT status, const void *bytes, size_t size,
+                              bool final);
+
+/* Whether that form has words for it: that of the reference page says `final` by the status alone. */
+bool rsci_callback2_can_say(HRESULT status, bool final);
+
 #endif

@@ -1,6 +1,7 @@
 #include "foreign.h"
 
 #include "callback.h"
+#include "callback2.h"
 #include "error.h"
 #include "fiber.h"
 #include "handler.h"
@@ -124,9 +125,11 @@ static int actions2_RegisterCustomActionCallback(lua_State *L) {
   IPmCustomActions2 *actions = rscl_native_check(L, 1, &rscl_custom_actions2_type);
   rscl_text name, args;
   if (!lua_isnoneornil(L, 4))
-    rscl_check_handler(L, 4);
+    rscl_check_callback2(L, 4);
   HRESULT status = rscl_check_documented(L, &name, &args);
-  if (SUCCEEDED(status))
+  if (SUCCEEDED(status) && rscl_is_callback2(L, 4))
+    status = rscl_callback2_register_foreign(L, 1, name, args, 4);
+  else if (SUCCEEDED(status))
     status = rscl_register_foreign(L, state, actions, 1, name, args, 4);
   rscl_push_status(L, status);
   return 1;

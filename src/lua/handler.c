@@ -1,6 +1,7 @@
 #include "handler.h"
 
 #include "callback.h"
+#include "callback2.h"
 #include "core/sinks.h"
 #include "error.h"
 #include "fiber.h"
@@ -75,6 +76,7 @@ static void check_table(lua_State *L, int arg) {
 }
 
 void rscl_check_handler(lua_State *L, int arg) {
+  luaL_argcheck(L, !rscl_is_callback2(L, arg), arg, "a native callback is for RegisterCustomActionCallback");
   if (lua_istable(L, arg))
     check_table(L, arg);
   else if (!lua_isfunction(L, arg))

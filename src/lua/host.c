@@ -8,6 +8,7 @@
 #include <lualib.h>
 
 #include "callback.h"
+#include "callback2.h"
 #include "embedded.h"
 #include "error.h"
 #include "foreign.h"
@@ -164,6 +165,10 @@ static HRESULT push_native(lua_State *L, const rscl_type *type, void *native) {
 
 HRESULT rsca_lua_push_callback(lua_State *L, ICustomActionResultCallback *callback) {
   return push_native(L, &rscl_callback_type, callback);
+}
+
+HRESULT rsca_lua_push_callback2(lua_State *L, ICustomAction2ResultCallback *callback) {
+  return push_native(L, &rscl_callback2_type, callback);
 }
 
 HRESULT rsca_lua_push_custom_actions(lua_State *L, IPmCustomActions *actions) {

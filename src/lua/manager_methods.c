@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "action.h"
+#include "callback2.h"
 #include "error.h"
 #include "fiber.h"
 #include "handler.h"
@@ -376,9 +377,11 @@ static int manager_RegisterCustomActionCallback(lua_State *L) {
   (void)rscl_manager_check(L, 1);
   rscl_text name, args;
   if (!lua_isnoneornil(L, 4))
-    rscl_check_handler(L, 4);
+    rscl_check_callback2(L, 4);
   HRESULT status = rscl_check_documented(L, &name, &args);
-  if (SUCCEEDED(status))
+  if (SUCCEEDED(status) && rscl_is_callback2(L, 4))
+    status = rscl_callback2_register(L, 1, name, args, 4);
+  else if (SUCCEEDED(status))
     status = rscl_register_callback(L, state, 1, name, args, 4);
   rscl_push_status(L, status);
   return 1;

@@ -13,6 +13,7 @@
 
 #include "action.h"
 #include "callback.h"
+#include "callback2.h"
 #include "error.h"
 #include "fiber.h"
 #include "foreign.h"
@@ -141,6 +142,7 @@ static void fill_module(lua_State *L, int box, rscl_state *state) {
   rscl_object_open(L, &rscl_context_type, box);
   rscl_object_open(L, &rscl_subscription_type, box);
   rscl_object_open(L, &rscl_callback_type, box);
+  rscl_object_open(L, &rscl_callback2_type, box);
   rscl_object_open(L, &rscl_custom_actions_type, box);
   rscl_object_open(L, &rscl_custom_actions2_type, box);
   lua_pushvalue(L, box);

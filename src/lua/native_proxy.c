@@ -1,6 +1,7 @@
 #include "native_proxy.h"
 
 #include "callback.h"
+#include "callback2.h"
 #include "foreign.h"
 
 typedef struct native_proxy {
@@ -11,7 +12,8 @@ typedef struct native_proxy {
 
 /* The proxy at `arg`, of whichever of these types. */
 static native_proxy *check_any(lua_State *L, int arg) {
-  const rscl_type *const types[] = {&rscl_callback_type, &rscl_custom_actions_type, &rscl_custom_actions2_type};
+  const rscl_type *const types[] = {&rscl_callback_type, &rscl_callback2_type, &rscl_custom_actions_type,
+                                    &rscl_custom_actions2_type};
   for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
     native_proxy *proxy = rscl_object_test(L, arg, types[i]);
     if (proxy)

@@ -394,7 +394,7 @@ function manager:RunCustomAction(name, args, callback) end
 ---of a wrong type. Does not block; the callback is never called from inside this.
 ---@param name string|number? a name that is nil or empty is E_INVALIDARG
 ---@param args string|number? nil: ""
----@param callback rsca.stream_handler? nil is E_INVALIDARG
+---@param callback rsca.stream_handler|rsca.callback2? nil is E_INVALIDARG
 ---@return integer status S_OK: queued; ERROR_ALREADY_EXISTS: the name is registered here; any other: refused as well
 function manager:RegisterCustomActionCallback(name, args, callback) end
 
@@ -475,10 +475,11 @@ function custom_actions2:subscribe(name, args, handler) end
 ---@return rsca.subscription subscription closed by the generic for
 function custom_actions2:responses(name, args) end
 
----As m:RegisterCustomActionCallback: answers with the status that the manager gave.
+---As m:RegisterCustomActionCallback: answers with the status that the manager gave. An rsca.callback2 goes to it as it
+---is, and is called when and where the manager likes.
 ---@param name string|number? a name that is nil or empty is E_INVALIDARG
 ---@param args string|number? nil: ""
----@param callback rsca.stream_handler? nil is E_INVALIDARG
+---@param callback rsca.stream_handler|rsca.callback2? nil is E_INVALIDARG
 ---@return integer status a success: accepted; a failure: refused, and the callback is not called
 function custom_actions2:RegisterCustomActionCallback(name, args, callback) end
 
@@ -572,6 +573,31 @@ function callback:Release() end
 
 ---Gives back the object's reference, and all that the script took. Harmless when said again.
 function callback:close() end
+
+---A callback of the host's that hears of registrations, as a Lua object; scripts get it from the host and pass it to
+---RegisterCustomActionCallback of a manager, which then calls it directly. Anything but close raises after it was
+---closed or released.
+---@class rsca.callback2
+local callback2 = {}
+
+---Calls the host's method, on this thread; how long that takes is the host's affair. Raises where `final` can't be
+---said: in the documented form of the method it is what the status says.
+---@param status integer of 32 bits, signed or unsigned; S_OK: one response of many
+---@param bytes? string the response, any bytes, less than 4 GiB; otherwise none
+---@param final? boolean whether nothing follows; otherwise whether the status is another than S_OK
+---@return integer status what the method returned; a failure: it wants no more
+function callback2:ReportResult(status, bytes, final) end
+
+---Takes one reference more, which Release, close or the collector gives back.
+---@return integer count how many there are now, as the host counts
+function callback2:AddRef() end
+
+---Gives back one reference: of those that AddRef took, or, when these are gone, the object's own, which closes it.
+---@return integer count how many there are left, as the host counts
+function callback2:Release() end
+
+---Gives back the object's reference, and all that the script took. Harmless when said again.
+function callback2:close() end
 
 ---Why something failed. tostring(err) is "message (NAME)". As an error to raise it keeps its status.
 ---@class rsca.error
