@@ -137,12 +137,10 @@ bool rscl_subscription_hangs(const rscl_state *state, const rsca_call *call) {
 /* ---- Delivery to a handler ---- */
 
 static void post_pump(rscl_subscription *sub) {
-  if (sub->queued)
+  if (sub->queued || !rsci_engine_post_here(&sub->state->engine, &sub->task))
     return;
-  (void)rsci_refs_add(&sub->refs);
-  sub->queued = rsci_engine_post_here(&sub->state->engine, &sub->task);
-  if (!sub->queued)
-    subscription_release(sub);
+  sub->queued = true;
+  (void)rsci_refs_add(&sub->refs); /* the task's, which this thread runs later */
 }
 
 /* Out of memory on the way to the handler: what was taken is kept, and the next step tries again. */

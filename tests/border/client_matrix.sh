@@ -10,8 +10,8 @@ if [ $# -ne 2 ]; then
 fi
 library=$1/librsca.a source=$2
 [ -f "$library" ] || { echo "FAIL: no such library: $library" >&2; exit 1; }
-cmocka_cflags=$(pkg-config --cflags cmocka) && cmocka_libs=$(pkg-config --libs cmocka) ||
-  { echo "FAIL: pkg-config has no cmocka" >&2; exit 1; }
+pkg-config --exists cmocka || { echo "FAIL: pkg-config has no cmocka" >&2; exit 1; }
+cmocka_cflags=$(pkg-config --cflags cmocka) cmocka_libs=$(pkg-config --libs cmocka)
 
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT

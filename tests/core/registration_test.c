@@ -29,9 +29,9 @@ struct listener {
   atomic_bool broken; /* a rule of all reports was: see note */
   char text[256];     /* the first responses, each with a ';' after it */
   size_t text_size;
-  size_t bytes;       /* of all responses */
-  uint64_t hash;      /* of all responses in their order */
-  HRESULT status;     /* the final's, and its bytes */
+  size_t bytes;   /* of all responses */
+  uint64_t hash;  /* of all responses in their order */
+  HRESULT status; /* the final's, and its bytes */
   char why[128];
   unsigned held;    /* references in the last report */
   unsigned fail_at; /* from this response on it answers E_FAIL; 0: never */
@@ -140,8 +140,8 @@ static uint64_t numbers_hash(unsigned count) {
 }
 
 static bool untouched_listener(listener *self) {
-  return atomic_load(&self->responses) == 0 && atomic_load(&self->finals) == 0 &&
-         atomic_load(&self->references) == 1 && atomic_load(&self->over_released) == 0;
+  return atomic_load(&self->responses) == 0 && atomic_load(&self->finals) == 0 && atomic_load(&self->references) == 1 &&
+         atomic_load(&self->over_released) == 0;
 }
 
 /* ---- The action ---- */
@@ -151,7 +151,7 @@ typedef struct producer {
   HRESULT status; /* and returns this */
   void (*inside)(struct producer *self, rsca_call *call);
   unsigned runs, freed;
-  rsca_call *call; /* of the last run */
+  rsca_call *call;        /* of the last run */
   rsca_call *pending[16]; /* those that it has not finished */
   unsigned pendings;
   uint64_t id;
@@ -284,7 +284,9 @@ static void run_ways(void **state) {
   }
 }
 
+/* clang-format off */
 #define WAYS_TEST(name) {#name, run_ways, NULL, NULL, &(body){name}}
+/* clang-format on */
 
 /* ---- Responses, then one final ---- */
 
@@ -442,7 +444,7 @@ static void ignore(void *user, HRESULT status, const void *response, size_t size
   (void)status;
   (void)response;
   (void)size;
-  (void)final;
+  (void) final;
 }
 
 static void late_reports_from_another_thread_come_in_order(void) {

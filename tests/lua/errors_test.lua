@@ -16,7 +16,8 @@ local function bad(arg, name, text, f)
 end
 
 local bad_utf8 = {
-  "\xFF", "\x80", "a\xC3", "\xC0\xAF", "\xE0\x80\x80", "\xED\xA0\x80", "\xED\xBF\xBF", "\xF4\x90\x80\x80", "\xF0\x82\x82\xAC",
+  "\xFF", "\x80", "a\xC3", "\xC0\xAF", "\xE0\x80\x80", "\xED\xA0\x80",
+  "\xED\xBF\xBF", "\xF4\x90\x80\x80", "\xF0\x82\x82\xAC",
   "\xF8\x88\x80\x80\x80", "fine\xFE",
 }
 
@@ -78,7 +79,11 @@ T.test("a name or arguments that are not UTF-8 raise", function()
 end)
 
 T.test("well-formed UTF-8 up to U+10FFFF is taken", function()
-  for _, text in ipairs { "\u{7F}", "\u{80}", "\u{7FF}", "\u{800}", "\u{D7FF}", "\u{E000}", "\u{FFFF}", "\u{10000}", "\u{10FFFF}" } do
+  local texts = {
+    "\u{7F}", "\u{80}", "\u{7FF}", "\u{800}", "\u{D7FF}",
+    "\u{E000}", "\u{FFFF}", "\u{10000}", "\u{10FFFF}",
+  }
+  for _, text in ipairs(texts) do
     T.equal(rsca.register(text, nothing), true)
     T.equal(rsca.call(text, text), "")
     T.equal(rsca.unregister(text), true)
@@ -116,12 +121,18 @@ T.test("register raises on what is no function, and on options that it doesn't k
   bad(2, "register", "function expected, got string", function() rsca.register("none", "f") end)
   bad(3, "register", "function expected, got no value", function() rsca.register("none", {}) end)
   bad(3, "register", "function expected, got table", function() rsca.register("none", {}, {}) end)
-  bad(2, "register", "unknown option 'helf' (help, replace, time_limit)", function() rsca.register("none", { helf = "x" }, nothing) end)
+  bad(2, "register", "unknown option 'helf' (help, replace, time_limit)", function()
+    rsca.register("none", { helf = "x" }, nothing)
+  end)
   bad(2, "register", "unknown option", function() rsca.register("none", { "x" }, nothing) end)
   bad(2, "register", "option 'help' must be a string", function() rsca.register("none", { help = 5 }, nothing) end)
-  bad(2, "register", "option 'help' must be UTF-8 without a NUL", function() rsca.register("none", { help = "\0" }, nothing) end)
+  bad(2, "register", "option 'help' must be UTF-8 without a NUL", function()
+    rsca.register("none", { help = "\0" }, nothing)
+  end)
   bad(2, "register", "option 'help' must be UTF-8", function() rsca.register("none", { help = "\xFF" }, nothing) end)
-  bad(2, "register", "option 'replace' must be a boolean", function() rsca.register("none", { replace = 1 }, nothing) end)
+  bad(2, "register", "option 'replace' must be a boolean", function()
+    rsca.register("none", { replace = 1 }, nothing)
+  end)
   for _, action in ipairs(rsca.list()) do
     if action.name == "none" then
       not_registered()
@@ -135,7 +146,9 @@ T.test("manager raises on options that it doesn't know or can't use", function()
   bad(1, "manager", "unknown option", function() rsca.manager { 1 } end)
   for _, value in ipairs { 0, -1, 1.5, "4", true, 1 << 40 } do
     for _, option in ipairs { "queue_limit", "queue_bytes" } do
-      bad(1, "manager", "option '" .. option .. "' must be an integer from 1 to ", function() rsca.manager { [option] = value } end)
+      bad(1, "manager", "option '" .. option .. "' must be an integer from 1 to ", function()
+        rsca.manager { [option] = value }
+      end)
     end
   end
   local m <close> = rsca.manager { queue_limit = 2.0, queue_bytes = 10 }
@@ -233,7 +246,10 @@ T.test("a full queue answers nil, err, and takes calls again once one has ended"
   local never, hit = T.expect(0), T.expect(1)
   m:register("nothing", nothing)
   T.truthy(m:run("nothing", "", hit))
-  for _, result in ipairs { table.pack(m:run("nothing", "", never)), table.pack(m:run("nothing")), table.pack(m:call("nothing")) } do
+  local refused = {
+    table.pack(m:run("nothing", "", never)), table.pack(m:run("nothing")), table.pack(m:call("nothing")),
+  }
+  for _, result in ipairs(refused) do
     T.equal(result[1], nil)
     T.equal(result[2].status, 0x800700AA)
     T.equal(result[2].name, "ERROR_BUSY")
@@ -321,8 +337,11 @@ T.test("describe and failed take either sign, and integral floats", function()
   T.equal(rsca.describe(0x80070490 - (1 << 32)), text)
   T.equal(rsca.describe(0x80070490 + 0.0), text)
   T.equal(rsca.describe(0x80070490 - 2.0 ^ 32), text)
-  for status, expected in pairs { [0] = false, [1] = false, [0x7FFFFFFF] = false, [0x80000000] = true, [0xFFFFFFFF] = true,
-    [-1] = true, [-(1 << 31)] = true } do
+  local known = {
+    [0] = false, [1] = false, [0x7FFFFFFF] = false,
+    [0x80000000] = true, [0xFFFFFFFF] = true, [-1] = true, [-(1 << 31)] = true,
+  }
+  for status, expected in pairs(known) do
     T.equal(rsca.failed(status), expected)
     T.equal(rsca.failed(status + 0.0), expected)
   end
@@ -388,7 +407,8 @@ T.test("the default on_error writes one line to stderr", function()
 end)
 
 T.test("an on_error that fails itself ends nothing, and is heard of on stderr, in one line", function()
-  local said, code = script('rsca.on_error = function() error("hook failed\\nbadly") end\n' .. boom .. 'print(rsca.call("nothing"))')
+  local said, code = script('rsca.on_error = function() error("hook failed\\nbadly") end\n'
+    .. boom .. 'print(rsca.call("nothing"))')
   T.match(said, "^rsca: [^\n]*hook failed\n\n$")
   T.equal(code, 0)
   said, code = script("rsca.on_error = 5\n" .. boom)
@@ -396,13 +416,14 @@ T.test("an on_error that fails itself ends nothing, and is heard of on stderr, i
   T.equal(code, 0)
 end)
 
-T.test("nothing else prints: not failures, not raising actions, not the end of the program with calls under way", function()
+T.test("nothing else prints: not failures, not raising actions, not an end with calls under way", function()
   local said, code = script [[
     rsca.register("fails", function() return nil, "no" end)
     rsca.register("raises", function() error("no") end)
     rsca.register("for_ever", function(_, ctx) ctx:sleep(math.huge) end)
     rsca.call("fails") rsca.call("raises") rsca.call("nobody")
-    rsca.run("for_ever") rsca.run("for_ever", "", print) rsca.step() rsca.run("raises", "", function() end) rsca.log("error", "x")
+    rsca.run("for_ever") rsca.run("for_ever", "", print) rsca.step()
+    rsca.run("raises", "", function() end) rsca.log("error", "x")
   ]]
   T.equal(said, "")
   T.equal(code, 0)
