@@ -71,6 +71,7 @@ set_target_properties(rsca_lua_shared PROPERTIES EXPORT_NAME rsca_lua)
 set_target_properties(rsca_core PROPERTIES EXPORT_NAME rsca_static)
 set_target_properties(rsca_lua PROPERTIES EXPORT_NAME rsca_lua_static)
 
+install(FILES LICENSE CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
 install(TARGETS rsca_shared rsca_lua_shared rsca_core rsca_lua EXPORT rsca
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}

@@ -16,10 +16,9 @@
 #include "json.h"
 #include "output.h"
 
-#define GRACE_NS UINT64_C(1000000000)
+#define GRACE_MS 1000u               /* for the action, to end by itself */
+#define STOP_NS UINT64_C(2000000000) /* then it is stopped; and when this is over, too, the program ends */
 #define NEVER UINT64_MAX
-
-enum { POLITE_MS = 500 }; /* how long an action that asks may take to answer */
 
 enum { STOP = 0, DUE = 253 }; /* events beside the reasons */
 
@@ -104,14 +103,14 @@ static void end_call(void) {
   /* A registration that is not wanted any more has not failed; one that has run out of time has. */
   if (guard.reason != CLI_TIME_OVER)
     (void)rsca_manager_unsubscribe(guard.manager, guard.id);
-  (void)rsca_manager_cancel(guard.manager, guard.id, POLITE_MS);
+  (void)rsca_manager_cancel(guard.manager, guard.id, GRACE_MS);
 }
 
 static void begin(int reason) {
   guard.reason = reason;
   if (reason != CLI_NO_READER)
     guard.exit_status = cli_exit_status(reason);
-  guard.due_ns = now_ns() + GRACE_NS;
+  guard.due_ns = now_ns() + STOP_NS;
   end_call();
 }
 

@@ -1,6 +1,6 @@
 /*
- * Sees to it that the program ends: a thread that ends the call when its time is over or a signal asks for it, and, if
- * the call goes on for a second all the same, the program. An action that computes for ever can't be stopped otherwise.
+ * Sees to it that the program ends: a thread that ends the call when its time is over or a signal asks for it. If the
+ * call goes on for a second all the same, it is stopped; and where that can't be, a second later the program ends.
  *
  * The first SIGINT, SIGTERM or SIGHUP ends the call; the same once more ends the program at once.
  *

@@ -229,8 +229,6 @@ bool rsci_call_post(rsca_call *call) {
   return !mine;
 }
 
-static const char lost_text[] = "out of memory: a response was lost";
-
 /* Why it should stop, itself or with all others; NULL: it should not. */
 static const char *why_stop(const rsca_call *call) {
   const char *why = atomic_load(&call->cancelled);
@@ -238,7 +236,7 @@ static const char *why_stop(const rsca_call *call) {
 }
 
 static HRESULT ended_by(const char *why) {
-  if (why == lost_text)
+  if (why == rsci_lost)
     return E_OUTOFMEMORY;
   return why == rsci_timed_out ? RSCA_E_TIMEOUT : RSCA_E_CANCELLED;
 }
@@ -286,15 +284,18 @@ const char rsci_unregistered[] = "unregistered";
 const char rsci_refused[] = "its callback refused a response";
 const char rsci_cancelled[] = "cancelled";
 const char rsci_timed_out[] = "the time limit is over";
+const char rsci_lost[] = "out of memory: a response was lost";
 
 /* What the end of a registration's action means: a response of its own, if it returned one, and the final. */
 static HRESULT conclude_registration(rsca_call *call, HRESULT status, const void **bytes, size_t *size) {
   const char *why = why_stop(call);
-  if (SUCCEEDED(status) && *size > 0 && !why) {
-    if (call->sink.ops->report(call, *bytes, *size) == E_OUTOFMEMORY)
-      rsci_call_lose(call);
+  HRESULT last = S_OK;
+  if (SUCCEEDED(status) && *size > 0 && !why)
+    last = call->sink.ops->report(call, *bytes, *size);
+  if (last == E_OUTOFMEMORY)
+    rsci_call_lose(call);
+  if (FAILED(last))
     why = atomic_load(&call->cancelled);
-  }
   *bytes = NULL;
   *size = 0;
   if (why == rsci_unregistered || !why)
@@ -444,7 +445,7 @@ void rsci_call_refuse(rsca_call *call) {
 }
 
 void rsci_call_lose(rsca_call *call) {
-  stop_registration(call, lost_text);
+  stop_registration(call, rsci_lost);
 }
 
 /* Claimed, and the claim holds nothing yet. */

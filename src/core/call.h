@@ -251,5 +251,6 @@ extern const char rsci_unregistered[];
 extern const char rsci_refused[];
 extern const char rsci_timed_out[];
 extern const char rsci_cancelled[];
+extern const char rsci_lost[];
 
 #endif

@@ -227,6 +227,14 @@ static void drain_here(rsca_manager *manager) {
   }
 }
 
+/* What was cut is told in steps where the consumer is Lua. One on another thread is not waited for. */
+static void tell_here(rsca_manager *manager) {
+  uint64_t due_ns = rsci_now_ns() + manager->config.drain_ms * RSCI_NS_PER_MS;
+  size_t ran = 1;
+  while (ran > 0 && is_awaited(manager) && rsci_now_ns() < due_ns && rsci_runner_step(manager->runner, 0, &ran)) {
+  }
+}
+
 /* ---- Pools: the service does it ---- */
 
 void rsci_manager_cut_pool(rsca_manager *manager) {
@@ -294,9 +302,8 @@ static HRESULT shut_pool_down(rsca_manager *manager, bool immediate) {
   return is_awaited(manager) ? S_FALSE : S_OK;
 }
 
-HRESULT rsca_manager_shutdown(rsca_manager *manager, bool immediate) {
-  if (!manager)
-    return E_INVALIDARG;
+/* `tells`: in steps, too, until all have been told. */
+static HRESULT shut_down(rsca_manager *manager, bool immediate, bool tells) {
   rsci_manager_keep(manager);
   if (manager->pool) {
     HRESULT pool_status = shut_pool_down(manager, immediate);
@@ -309,11 +316,21 @@ HRESULT rsca_manager_shutdown(rsca_manager *manager, bool immediate) {
   bool inside = rsci_runner_is_stepped_here(manager->runner);
   if (!rsci_runner_may_step(manager->runner))
     post_shutdown(manager);
-  else if (immediate)
-    cut_now(manager);
-  else
+  else if (!immediate)
     drain_here(manager);
+  else
+    cut_now(manager);
+  if (tells && !inside && rsci_runner_may_step(manager->runner))
+    tell_here(manager);
   HRESULT status = inside || is_awaited(manager) ? S_FALSE : S_OK;
   rsci_manager_unkeep(manager);
   return status;
+}
+
+HRESULT rsca_manager_shutdown(rsca_manager *manager, bool immediate) {
+  return manager ? shut_down(manager, immediate, true) : E_INVALIDARG;
+}
+
+void rsci_manager_end(rsca_manager *manager) {
+  (void)shut_down(manager, true, false);
 }

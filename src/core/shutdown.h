@@ -10,6 +10,9 @@
 
 #include "manager.h"
 
+/* As rsca_manager_shutdown, at once, but calls nothing that is called in steps: handlers in Lua hear of it later. */
+void rsci_manager_end(rsca_manager *manager);
+
 /* Says to a pool that it shall end, and leaves that to its threads. S_OK: it has none, or none any more. */
 HRESULT rsci_manager_begin_shutdown(rsca_manager *manager, bool immediate);
 

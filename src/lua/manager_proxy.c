@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "core/shutdown.h"
 #include "hanging.h"
 #include "options.h"
 #include "proxy_watch.h"
@@ -215,7 +216,7 @@ int rscl_manager_close(lua_State *L) {
   if (!manager)
     return 0;
   if (proxy->made_here)
-    (void)rsca_manager_shutdown(manager, true);
+    rsci_manager_end(manager);
   /* What it ended may have closed it, from a callback. */
   if (proxy->manager)
     (void)release_all(L, proxy, 1);

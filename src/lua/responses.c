@@ -51,7 +51,7 @@ static int next_response(lua_State *L) {
       rscl_subscription_end(sub, L);
     if (failed)
       return lua_error(L);
-    return final ? 0 : 1;
+    return final && size == 0 ? 0 : 1; /* somebody else's last response may come with the end */
   }
   return 0;
 }

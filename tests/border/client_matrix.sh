@@ -1,14 +1,18 @@
 #!/bin/sh
-# A C++ client with the library as it was built: the test of the client written from the reference pages, compiled with
+# C++ clients with the library as it was built: the tests of the clients written from the reference pages, compiled with
 # other compilers and flags than librsca.a, and run. What can't be built is a failure.
-# usage: client_matrix.sh BUILD_DIR SOURCE_DIR      (BUILD_DIR has librsca.a, built without sanitizers)
+# usage: client_matrix.sh BUILD_DIR SOURCE_DIR CLIENT...
+#   BUILD_DIR   has librsca.a, built without sanitizers
+#   CLIENT      seed_page or seed_page2
 set -u
 
-if [ $# -ne 2 ]; then
-  echo "usage: $0 BUILD_DIR SOURCE_DIR" >&2
+if [ $# -lt 3 ]; then
+  echo "usage: $0 BUILD_DIR SOURCE_DIR CLIENT..." >&2
   exit 2
 fi
 library=$1/librsca.a source=$2
+shift 2
+clients=$*
 [ -f "$library" ] || { echo "FAIL: no such library: $library" >&2; exit 1; }
 pkg-config --exists cmocka || { echo "FAIL: pkg-config has no cmocka" >&2; exit 1; }
 cmocka_cflags=$(pkg-config --cflags cmocka) cmocka_libs=$(pkg-config --libs cmocka)
@@ -33,18 +37,27 @@ step() {
   return 1
 }
 
-# variant CC CXX LINK_FLAGS FLAGS...
+# variant CC CXX LINK_FLAGS FLAGS...: every client in it.
 variant() {
-  cc=$1 cxx=$2 link_flags=$3
-  shift 3
-  name="$cxx $*"
+  for client in $clients; do
+    build_and_run "$client" "$@"
+  done
+}
+
+# build_and_run CLIENT CC CXX LINK_FLAGS FLAGS...
+build_and_run() {
+  test_file=$here/$1_test.c client_file=$here/seed_page_client${1#seed_page}.cpp
+  cc=$2 cxx=$3 link_flags=$4
+  name="$1 with $3"
+  shift 4
+  name="$name $*"
   ran=$((ran + 1))
   # Flags are lists of words without blanks inside.
   # shellcheck disable=SC2086
   step "compiling the test" "$cc" -std=c11 $warnings -I "$source/include" $cmocka_cflags "$@" \
-    -c "$here/seed_page_test.c" -o "$work/test.o" &&
+    -c "$test_file" -o "$work/test.o" &&
     step "compiling the client" "$cxx" -std=c++17 $warnings -Wnon-virtual-dtor -Woverloaded-virtual \
-      -I "$source/include" "$@" -c "$here/seed_page_client.cpp" -o "$work/client.o" &&
+      -I "$source/include" "$@" -c "$client_file" -o "$work/client.o" &&
     step "linking" "$cxx" "$@" $link_flags "$work/test.o" "$work/client.o" "$library" $cmocka_libs -pthread \
       -o "$work/client" &&
     step "running" "$work/client" &&

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Both forms of ICustomAction2ResultCallback::ReportResult: builds the core and the C++ client of the protocol manager
 # as somebody who has this source in a folder of his own would, and runs the client. Which form it is, the client hears
-# from the library's target; and what is installed says the same.
+# from the library's target; and what is installed says the same. All tests that a registration crosses the border in
+# run in the form that is not the default, too.
 # usage: forms_test.sh SOURCE_DIR CC CXX
 set -u
 
@@ -69,10 +70,25 @@ installed() {
   fi
 }
 
+# tested TARGET...: programs of the tests in form 1; a target is their folder and their name.
+tested() {
+  build=$work/tested name="tests in form 1"
+  step "configuring" cmake -S "$source" -B "$build" -G Ninja -DCMAKE_C_COMPILER="$cc" -DCMAKE_CXX_COMPILER="$cxx" \
+    -DRSCA_TESTS=ON -DRSCA_CLI=OFF -DRSCA_SDK_REPORTRESULT=ON || return
+  for target; do
+    step "building $target" cmake --build "$build" --target "${target#*/}" &&
+      step "running $target" "$build/tests/$target" &&
+      tail -n 1 "$work/log"
+  done
+}
+
 form 0
 form 1 -DRSCA_SDK_REPORTRESULT=ON
 installed 0
 installed 1 -DRSCA_SDK_REPORTRESULT=ON
+
+tested core/test_core_registration core/test_core_protocol_manager bridge/test_bridge_streams bridge/test_bridge_foreign \
+  bridge/test_bridge_callback2
 
 [ $failed -eq 0 ] && echo "ok   both forms"
 exit $failed

@@ -13,8 +13,10 @@ says ''
 
 exits 1 watch actions.lua break
 says 'one\n'
-complains 'rsca: actions.lua:111: broken (E_FAIL 0x80004005)' 'stack traceback:' \
-  "$(printf "\\t[C]: in function 'error'")" "$(printf '\tactions.lua:111: in function <actions.lua:109>')"
+first=$(sed -n '/register("break"/=' actions.lua)
+line=$(sed -n '/error("broken/=' actions.lua)
+complains "rsca: actions.lua:$line: broken (E_FAIL 0x80004005)" 'stack traceback:' \
+  "$(printf "\\t[C]: in function 'error'")" "$(printf '\tactions.lua:%d: in function <actions.lua:%d>' "$line" "$first")"
 exits 1 watch actions.lua refuse
 says ''
 complains 'rsca: low or high, please (E_INVALIDARG 0x80070057)'

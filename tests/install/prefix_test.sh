@@ -55,7 +55,8 @@ list() {
 # ---- Building from nothing but what a release has, and installing ----
 source=$work/source build=$work/build
 mkdir "$source"
-must cp -R "$root/CMakeLists.txt" "$root/cmake" "$root/include" "$root/src" "$root/lua" "$source"
+must cp -R "$root/CMakeLists.txt" "$root/cmake" "$root/include" "$root/src" "$root/lua" "$root/LICENSE" \
+  "$root/CHANGELOG.md" "$source"
 must cmake -S "$source" -B "$build" -G Ninja -DCMAKE_C_COMPILER="$cc" -DCMAKE_BUILD_TYPE=Release -DRSCA_TESTS=OFF \
   -DCMAKE_INSTALL_LIBDIR=lib
 must cmake --build "$build"
@@ -80,6 +81,7 @@ esac
   done
   printf 'lib/pkgconfig/%s.pc\n' rsca rsca-lua
   printf '%s\n' lib/lua/5.4/rsca/core.so bin/rsca share/man/man1/rsca.1
+  printf 'share/doc/rsca/%s\n' LICENSE CHANGELOG.md
 } | LC_ALL=C sort >"$work/expected"
 list "$work/first" >"$work/actual"
 same "this is not what is to be installed" "$work/expected" "$work/actual"
