@@ -327,19 +327,9 @@ function Session:listen()
   self:step()
 end
 
--- What is in flight: of the manager, or where that can't tell, of what was started here.
+-- What is in flight in the manager.
 function Session:running()
-  if self.manager.running then
-    return self.manager:running() or {}
-  end
-  local calls = {}
-  for call in pairs(self.live) do
-    calls[#calls + 1] = { id = call.id, action = call.action, args = call.args, age = console.now() - call.began }
-  end
-  table.sort(calls, function(a, b)
-    return a.id < b.id
-  end)
-  return calls
+  return self.manager:running() or {}
 end
 
 -- The loop ends; says what does not.

@@ -95,10 +95,8 @@ keys Enter
 sees "\"${text}漢字5\""
 
 what="history"
-enters 'local many = {' 
-ends_with '>>'
-types '  1 }'
-keys Enter
+enters 'local many = {'
+continues '  1 }'
 enters '"the last one"' .quit
 exits 0
 closes

@@ -6,9 +6,7 @@
 opens_terminal "$lua host.lua nil signal"
 what="lines without an editor"
 enters 'counter' '.run hosted x' 'local n = 1' 'n + 1' 'for i = 1, 2 do'
-ends_with '>>'
-types 'print(i) end'
-keys Enter
+continues 'print(i) end'
 prompts
 sees 'rsca [0-9.]+, Lua 5\.4; \.help tells more, Ctrl-D leaves'
 sees '\[1\] hosted: hosted x'
