@@ -77,10 +77,10 @@ end
 function Session:wait()
   local timeout = rsca.timeout()
   if timeout ~= 0 then -- what a chunk has written is looked at now; a line that it leaves open at its end is closed
-    local heard = console.flush()
-    self.left = self.left or not heard and not self.interactive
+    console.flush()
   end
-  local _, interrupted = console.wait(false, rsca.fd(), timeout)
+  local _, interrupted, event = console.wait(false, rsca.fd(), timeout)
+  self.left = self.left or event == "unheard"
   self.pressed = self.pressed or interrupted
   self:step()
   return interrupted
@@ -318,6 +318,7 @@ function Session:listen()
   elseif event == "continued" then
     self.terminal.show()
   end
+  self.left = self.left or event == "unheard"
   if interrupted then
     self:discard()
   elseif input then
@@ -326,19 +327,9 @@ function Session:listen()
   self:step()
 end
 
--- What is in flight: of the manager, or where that can't tell, of what was started here.
+-- What is in flight in the manager.
 function Session:running()
-  if self.manager.running then
-    return self.manager:running() or {}
-  end
-  local calls = {}
-  for call in pairs(self.live) do
-    calls[#calls + 1] = { id = call.id, action = call.action, args = call.args, age = console.now() - call.began }
-  end
-  table.sort(calls, function(a, b)
-    return a.id < b.id
-  end)
-  return calls
+  return self.manager:running() or {}
 end
 
 -- The loop ends; says what does not.
@@ -398,6 +389,9 @@ local function check_options(options)
     elseif type(value) ~= expected and not (value == false and CAN_BE_FALSE[name]) then
       error(("bad argument #1 to 'repl' (option '%s' must be a %s)"):format(name, expected), 3)
     end
+  end
+  if options and options.manager and console.kind(options.manager) ~= "manager" then
+    error("bad argument #1 to 'repl' (option 'manager' must be a manager that is open)", 3)
   end
   for _, file in ipairs(options and options.scripts or {}) do
     if type(file) ~= "string" then
@@ -498,7 +492,10 @@ end
 function M.run(options)
   options = check_options(options)
   local interactive = console.is_terminal(0) and console.is_terminal(1)
-  local _ <close> = console.open(interactive)
+  local opened <close>, problem = console.open(interactive)
+  if not opened then
+    error(problem, 2)
+  end
   if interactive then
     rsca.guard()
   end

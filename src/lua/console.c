@@ -28,6 +28,7 @@ typedef enum doing { WAITING, STEPPING, RUNNING } doing;
 
 static struct {
   atomic_bool open; /* one prompt in a process */
+  const void *closer;
   bool interactive;
   rscl_state *state;
   lua_State *L;
@@ -292,7 +293,7 @@ static bool has_open_line(FILE *file, const char *buffer) {
   return pending > 0 && pending <= BUFFER_SIZE && buffer[pending - 1] != '\n';
 }
 
-/* flush([complete]): writes what there is; `complete`: ends a line that is open. Whether somebody takes it */
+/* flush([complete]): writes what there is; `complete`: ends a line that is open */
 static int console_flush(lua_State *L) {
   bool complete = lua_toboolean(L, 1);
   if (complete && has_open_line(stdout, out_buffer))
@@ -303,8 +304,7 @@ static int console_flush(lua_State *L) {
   if (complete && has_open_line(stderr, err_buffer))
     (void)fputc('\n', stderr);
   (void)fflush(stderr);
-  lua_pushboolean(L, !ferror(stdout));
-  return 1;
+  return 0;
 }
 
 /* say(text [, error]): to stdout, or stderr */
@@ -342,9 +342,9 @@ static int console_columns(lua_State *L) {
 
 /* Everything as it was. Harmless when said again. */
 static int console_close(lua_State *L) {
-  (void)L;
-  if (!atomic_load(&console.open) || !pthread_equal(console.thread, pthread_self()))
+  if (!atomic_load(&console.open) || lua_touserdata(L, 1) != console.closer)
     return 0;
+  console.closer = NULL;
   release_signals();
   let_go();
   (void)fflush(stdout);
@@ -358,28 +358,35 @@ static int console_close(lua_State *L) {
 }
 
 /* What open returns; a state that closes in the middle of it all closes the prompt first. */
-static void push_closer(lua_State *L) {
+static void *push_closer(lua_State *L) {
   static const luaL_Reg meta[] = {{"__gc", console_close}, {"__close", console_close}, {NULL, NULL}};
-  (void)lua_newuserdatauv(L, 0, 0);
+  void *closer = lua_newuserdatauv(L, 0, 0);
   luaL_newlib(L, meta);
   lua_setmetatable(L, -2);
+  return closer;
 }
 
-/* open(interactive): something to be closed. Signals are caught where it is interactive. Raises inside a step, and
- * where a prompt is open. */
+static int refuse(lua_State *L, const char *why) {
+  lua_pushnil(L);
+  lua_pushstring(L, why);
+  return 2;
+}
+
+/* open(interactive): something to be closed, or nil and why not. Signals are caught where it is interactive. */
 static int console_open(lua_State *L) {
   rscl_state *state = rscl_check_state(L);
   bool interactive = lua_toboolean(L, 1);
   if (state->turn || rsci_runner_is_stepping(state->engine.runner))
-    return luaL_error(L, "can't open a prompt here: inside a step");
-  push_closer(L);
+    return refuse(L, "can't open a prompt here: inside a step");
+  void *closer = push_closer(L);
   if (atomic_exchange(&console.open, true))
-    return luaL_error(L, "a prompt is open already");
+    return refuse(L, "a prompt is open already");
   console.events[0] = console.events[1] = -1;
   if (interactive && pipe2(console.events, O_CLOEXEC | O_NONBLOCK) != 0) {
     atomic_store(&console.open, false);
-    return luaL_error(L, "the process has no file descriptor left");
+    return refuse(L, "the process has no file descriptor left");
   }
+  console.closer = closer;
   console.state = state;
   console.L = L;
   console.thread = pthread_self();
@@ -422,13 +429,15 @@ static const char *take_events(void) {
 }
 
 /* wait(input, fd, seconds): until there is input, if that is wanted, or the descriptor is readable, or a signal comes,
- * or the time is over. Whether there is input; whether Ctrl-C was pressed; "resized" or "continued", or nothing */
+ * or the time is over, or nobody reads what is written. Whether there is input; whether Ctrl-C was pressed; "resized",
+ * "continued" or "unheard", or nothing */
 static int console_wait(lua_State *L) {
   struct pollfd watched[] = {{.fd = lua_toboolean(L, 1) ? STDIN_FILENO : -1, .events = POLLIN},
                              {.fd = (int)luaL_optinteger(L, 2, -1), .events = POLLIN},
-                             {.fd = console.events[0], .events = POLLIN}};
-  bool ready = poll(watched, 3, timeout_ms(L, 3)) > 0;
-  const char *what = take_events();
+                             {.fd = console.events[0], .events = POLLIN},
+                             {.fd = console.interactive ? -1 : STDOUT_FILENO}};
+  bool ready = poll(watched, 4, timeout_ms(L, 3)) > 0;
+  const char *what = ready && watched[3].revents != 0 ? "unheard" : take_events();
   lua_pushboolean(L, ready && watched[0].revents != 0);
   lua_pushboolean(L, console.interrupts > 0);
   lua_pushstring(L, what);

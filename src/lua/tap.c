@@ -1,6 +1,7 @@
 #include "tap.h"
 
 #include "hanging.h"
+#include "manager_proxy.h"
 #include "request.h"
 #include "subscription.h"
 
@@ -9,6 +10,8 @@ int rscl_kind(lua_State *L) {
     lua_pushliteral(L, "request");
   else if (rscl_object_test(L, 1, &rscl_subscription_type))
     lua_pushliteral(L, "subscription");
+  else if (rscl_manager_test(L, 1))
+    lua_pushliteral(L, "manager");
   else
     lua_pushnil(L);
   return 1;

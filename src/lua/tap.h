@@ -2,14 +2,14 @@
  * Listening to a subscription that somebody else made.
  *
  * Provides: rscl_tap, rscl_kind
- * Uses:     hanging, request, subscription
+ * Uses:     hanging, manager_proxy, request, subscription
  */
 #ifndef RSCL_TAP_H
 #define RSCL_TAP_H
 
 #include "state.h"
 
-/* kind(value): "request", "subscription", or nothing */
+/* kind(value): "request", "subscription", "manager" (one that is open), or nothing */
 int rscl_kind(lua_State *L);
 
 /* tap(subscription, wrap): wrap(handler) is the handler from now on. Whether there was one to put it in place of. */

@@ -8,7 +8,7 @@ plain() {
 }
 
 exits 0 --help
-for word in $(grep -o -E -e '--[a-z][a-z-]+' "$work/output") run watch list; do
+for word in $(grep -o -E -e '--[a-z][a-z-]+' "$work/output") run watch list repl; do
   plain | grep -q -E -e "^\\.(TP|B|BI|BR) .*$word" || fail "the page doesn't have $word"
 done
 

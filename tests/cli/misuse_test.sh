@@ -24,7 +24,7 @@ says '<a -- b>'
 exits 0 --version
 says "rsca $(sed -n 's/^#define RSCA_VERSION "\(.*\)"/\1/p' ../../include/rsca/version.h)\n"
 is_quiet
-for command in '' run watch list; do
+for command in '' run watch list repl; do
   # shellcheck disable=SC2086
   exits 0 --help $command
   is_quiet

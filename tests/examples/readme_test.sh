@@ -4,7 +4,8 @@
 #   LUA       a command that runs Lua scripts that can require "rsca"
 #   PROGRAM   rsca, if it is built
 # A fenced block that follows a line <!-- file: NAME --> is that file. NAME.txt is what NAME prints. The file `session`
-# is what a terminal shows: lines that begin with "$ " are commands, and what each prints stands below it.
+# is what a terminal shows: lines that begin with "$ " are commands, and what each prints stands below it. So is
+# `session-piped`. The files `tour-N` are typed by tests/repl/tour_test.sh.
 set -eu
 
 if [ $# -ne 4 ] && [ $# -ne 5 ]; then
@@ -48,15 +49,17 @@ says shared "$lua" shared.lua
 
 # A newline after what does not end in one, as a terminal gets it.
 if [ -n "$program" ]; then
-  [ -s session ] || fail "README.md has no session"
   mkdir bin
   ln -s "$program" bin/rsca
-  sed -n 's/^\$ //p' session | while IFS= read -r command; do
-    printf '$ %s\n' "$command"
-    output=$(PATH=$work/bin:$PATH sh -c "$command" 2>&1 </dev/null) || :
-    [ -z "$output" ] || printf '%s\n' "$output"
-  done >shown
-  diff -u session shown || fail "rsca doesn't show what README.md says"
+  for session in session session-piped; do
+    [ -s $session ] || fail "README.md has no $session"
+    sed -n 's/^\$ //p' $session | while IFS= read -r command; do
+      printf '$ %s\n' "$command"
+      output=$(PATH=$work/bin:$PATH sh -c "$command" 2>&1 </dev/null) || :
+      [ -z "$output" ] || printf '%s\n' "$output"
+    done >shown
+    diff -u $session shown || fail "rsca doesn't show what README.md says"
+  done
 fi
 
 ln -s "$root" rsca

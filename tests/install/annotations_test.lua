@@ -247,6 +247,7 @@ T.test("options are those that the functions know", function()
   end
   same_names("rsca.register_options", known(rsca.register, "x", { unheard_of = 1 }, print),
     classes["rsca.register_options"].fields)
+  same_names("rsca.repl_options", known(rsca.repl, { unheard_of = 1 }), classes["rsca.repl_options"].fields)
   same_names("rsca.manager_options", known(rsca.manager, { unheard_of = 1 }), classes["rsca.manager_options"].fields)
 end)
 

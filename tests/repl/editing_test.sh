@@ -95,10 +95,8 @@ keys Enter
 sees "\"${text}漢字5\""
 
 what="history"
-enters 'local many = {' 
-ends_with '>>'
-types '  1 }'
-keys Enter
+enters 'local many = {'
+continues '  1 }'
 enters '"the last one"' .quit
 exits 0
 closes
@@ -144,9 +142,9 @@ clears
 types 'half a line'
 sees '> half a line'
 pid=$(mux display-message -p -t 0 '#{pane_pid}')
-program_pid=$(ps -o pid= --ppid "$pid" | head -n 1)
-kill -s TERM $program_pid
+kill -s TERM "$(cat "/proc/$pid/task/$pid/children")"
 exits 143
+
 what="no history where none is wanted"
 closes
 rm -f "$work/.rsca_history"

@@ -9,7 +9,7 @@ sees 'rsca [0-9.]+, Lua 5\.4; \.help tells more, Ctrl-D leaves'
 clears
 
 what="expressions and statements"
-enters '6 * 7' '= 1, nil, "two"' 'x = 5' 'x' '-- nothing' '' 'print(x) io.write("open")' 'print("next")' 'return x, x' \
+enters '6 * 7' '= 1, nil, "two"' 'x = 5' 'x' '-- nothing' 'print(x) io.write("open")' 'print("next")' 'return x, x' \
   'math.huge' '("a\tb\27\255"):rep(2)'
 shows <<'END'
 > 6 * 7
@@ -20,7 +20,6 @@ shows <<'END'
 > x
 5
 > -- nothing
->
 > print(x) io.write("open")
 5
 open
@@ -151,19 +150,11 @@ END
 what="chunks of many lines"
 clears
 enters 'for i = 1, 2 do'
-for line in 'local double = 2 * i' 'print(i, double)' 'end'; do
-  ends_with '>>'
-  types "$line"
-  keys Enter
-done
+continues 'local double = 2 * i' 'print(i, double)' 'end'
 enters 'local text = [[one'
-ends_with '>>'
-types 'two]]'
-keys Enter
+continues 'two]]'
 enters 'text' '1 +'
-ends_with '>>'
-types '2'
-keys Enter
+continues '2'
 enters 'local function f('
 ends_with '>>'
 keys C-d
@@ -191,9 +182,7 @@ END
 what="waiting: others go on"
 clears
 enters '.run gate g1 meanwhile'
-prompts
-types 'rsca.call("gate", "g2 waited for")'
-keys Enter
+enters 'rsca.call("gate", "g2 waited for")'
 opens g1
 sees '\[[0-9]+\] gate: meanwhile'
 opens g2

@@ -136,12 +136,26 @@ keys() {
   mux send-keys -t 0 "$@"
 }
 
-# enters LINE...: each with Enter, after a prompt has come.
+# enters LINE...: each with Enter, when a prompt has come; none is empty.
+last_line_is_not() {
+  ! last_line_is "$1"
+}
+enters_after() {
+  ends_with "$1" || return 1
+  types "$2"
+  until_true last_line_is_not "$1" || fail "what is typed is not seen: $2"
+  keys Enter
+}
 enters() {
   for line in "$@"; do
-    prompts || return 1
-    types "$line"
-    keys Enter
+    enters_after '>' "$line" || return 1
+  done
+}
+
+# continues LINE...: the same for a chunk that is not complete.
+continues() {
+  for line in "$@"; do
+    enters_after '>>' "$line" || return 1
   done
 }
 

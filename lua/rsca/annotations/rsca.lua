@@ -95,6 +95,14 @@ local rsca = {}
 ---@field queue_bytes? integer how many bytes their arguments may have together: from 1, otherwise 64 MiB
 ---@field shared_bytes? integer how many bytes its shared values may take together: from 1, otherwise 64 MiB
 
+---What rsca.repl takes.
+---@class (exact) rsca.repl_options
+---@field scripts? string[] files that are run first
+---@field manager? rsca.manager the one that the commands speak to; otherwise this state's own
+---@field env? table where chunks and scripts find their globals; otherwise _G
+---@field history? string|false a file for what was typed, where lines are edited; otherwise what the variable RSCA_HISTORY names, or ~/.rsca_history. false: none
+---@field greeting? string|false the first line; false: none
+
 ---What m:health tells.
 ---@class (exact) rsca.health
 ---@field healthy boolean whether it takes calls: it has not been shut down, and nobody has begun to
@@ -275,6 +283,15 @@ function rsca.set_adapter(adapter) end
 ---@return boolean? done false: there was nothing to inherit; nil: too late to keep it, ERROR_INVALID_STATE
 ---@return rsca.error? err
 function rsca.after_fork(options) end
+
+---Opens the prompt of `rsca repl` on standard input and standard output, and returns when that is left; what is in flight
+---then goes on. Meanwhile it runs what is due. Outside of the program rsca lines are those of the terminal, without an
+---editor. Where input or output is no terminal there is no prompt; lines are carried out one after the other, and what
+---they have asked for is waited for. On a terminal it calls rsca.guard, and until it is left SIGINT is for what is typed.
+---Raises inside actions, callbacks and spawned functions, and where a prompt is open already.
+---@param options? rsca.repl_options
+---@return boolean good false: there was no terminal, and an error
+function rsca.repl(options) end
 
 -- ---- Managers ----
 

@@ -123,7 +123,11 @@ local function load_text(self, text, plain)
     plain
 end
 
-local function is_cut(problem)
+-- Quotes end in the line where they begin, unless a backslash stands before its end.
+local function is_cut(problem, text)
+  if problem:find("unfinished string near <eof>$") then
+    return text:find("\\$") ~= nil
+  end
   return problem:find("<eof>$") ~= nil
 end
 
@@ -140,9 +144,9 @@ function M:compile(text)
   if f then
     return load_text(self, text, f)
   end
-  local is_expression = is_cut(expression_problem) and not is_cut(problem) or text:find("^%s*=") ~= nil
+  local is_expression = is_cut(expression_problem, text) and not is_cut(problem, text) or text:find("^%s*=") ~= nil
   problem = is_expression and expression_problem or problem
-  return nil, problem, is_cut(problem)
+  return nil, problem, is_cut(problem, text)
 end
 
 return M

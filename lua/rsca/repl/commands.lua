@@ -80,7 +80,7 @@ local function run_action(session, text)
     return session:complain(err)
   end
   session:remember_results { n = 1, request }
-  settle(session, live.await(session, request, args))
+  settle(session, live.await(session, request))
 end
 
 local function watch_action(session, text)
@@ -96,15 +96,19 @@ local function watch_action(session, text)
   settle(session, call_or_err)
 end
 
+-- The number of a call; nil where there is none.
+local function to_id(digits)
+  return digits and math.tointeger(tonumber(digits))
+end
+
 local function age_of(seconds)
   return seconds < 60 and ("%.1f s"):format(seconds) or ("%d min"):format(seconds // 60)
 end
 
 -- One line of .running.
 local function describe_call(call)
-  local args = call.args ~= "" and " " .. print_.plain((print_.cut(call.args, 200))):gsub("\n", " ") or ""
-  local state = call.state and ", " .. call.state or ""
-  return { ("[%d] %s%s"):format(call.id, print_.plain(call.action or "?"), args), age_of(call.age) .. state }
+  local args = call.args ~= "" and " " .. print_.plain(call.args):gsub("\n", " ") or ""
+  return { ("[%d] %s%s"):format(call.id, print_.plain(call.action), args), age_of(call.age) .. ", " .. call.state }
 end
 
 -- Tells what is in flight: whether there was anything.
@@ -117,16 +121,34 @@ function M.show_running(session)
   return #rows > 0
 end
 
-local function show_running(session)
-  if not M.show_running(session) then
+local function show_call(session, id)
+  for _, call in ipairs(session:running()) do
+    if call.id == id then
+      put_columns(session, { describe_call(call) })
+      if call.traceback then
+        session:say(print_.plain(call.traceback) .. "\n")
+      end
+      return
+    end
+  end
+  session:complain("nothing of that number is running")
+end
+
+local function show_running(session, text)
+  local id = to_id(text:match("^%[?(%d+)%]?$"))
+  if id then
+    show_call(session, id)
+  elseif text ~= "" then
+    misused(session, "running")
+  elseif not M.show_running(session) then
     session:note("nothing is running")
   end
 end
 
 local function cancel_call(session, text)
-  local id, grace = text:match("^%[?(%d+)%]?%s*(%S*)$")
-  id, grace = math.tointeger(id), grace ~= "" and tonumber(grace) or nil
-  if not id then
+  local digits, rest = text:match("^%[?(%d+)%]?%s*(%S*)$")
+  local id, grace = to_id(digits), tonumber(rest or "")
+  if not id or rest ~= "" and not grace then
     return misused(session, "cancel")
   end
   local good, err = session.manager:cancel(id, grace)
@@ -230,8 +252,8 @@ end
 commands.actions = { ".actions [TEXT]", "the actions, or those with TEXT in their name", show_actions }
 commands.run = { ".run NAME [ARGS]", "runs an action and shows its result", run_action }
 commands.watch = { ".watch NAME [ARGS]", "shows every response of an action, until it ends", watch_action }
-commands.running = { ".running", "what is in flight, each with its number", show_running }
-commands.cancel = { ".cancel ID", "ends what has that number", cancel_call }
+commands.running = { ".running [ID]", "what is in flight, each with its number; or one of them, and where it is", show_running }
+commands.cancel = { ".cancel ID [GRACE]", "ends what has that number, at the latest after GRACE seconds", cancel_call }
 commands.load = { ".load FILE", "runs a script; again, it replaces its actions", load_file }
 commands.help = { ".help [NAME]", "this, or about a command, an action or a function of rsca", show_help }
 commands.time = { ".time EXPR", "evaluates EXPR and tells how long that takes", time_text }

@@ -160,7 +160,7 @@ local function place_of(line)
       return "file"
     elseif name == "help" then
       return "help"
-    elseif name == "cancel" then
+    elseif name == "cancel" or name == "running" then
       return "id"
     elseif name == "time" then
       return "lua"

@@ -11,8 +11,8 @@ local MOST = 20000 -- bytes of a response
 
 -- ---- What the session knows of calls that it has been asked to show ----
 
-local function begin(session, id, name, args)
-  local call = { id = id, action = name, args = args or "", began = session.console.now() }
+local function begin(session, id, name)
+  local call = { id = id, action = name }
   session.live[call] = true
   session.live_count = session.live_count + 1
   return call
@@ -88,13 +88,13 @@ local function action_of(session, id)
 end
 
 -- Awaits a request in the background and shows its result: what is known of its call.
-function M.await(session, request, args)
+function M.await(session, request)
   if session.awaited[request] then
     return
   end
   session.awaited[request] = true
   local id, name = call_of(request)
-  local call = begin(session, id, name, args)
+  local call = begin(session, id, name)
   rsca.spawn(function()
     local response, status_or_err = request:await()
     session.awaited[request] = nil
@@ -133,7 +133,7 @@ function M.watch(session, name, args)
     show_report(session, call, status, response, final)
   end)
   if subscription then
-    call = begin(session, subscription.id, name, args)
+    call = begin(session, subscription.id, name)
   end
   return subscription or nil, call or err
 end
