@@ -3,6 +3,7 @@
 #include <rsca/manager.h>
 
 #include "manager.h"
+#include "pool.h"
 #include "service.h"
 
 /* Takes the next call that does not go on in the child, held, from `*place` on; NULL: there is none. Takes the lock. */
@@ -31,6 +32,7 @@ static void leave_service(rsca_manager *manager, bool keep) {
   rsci_lock_take(&manager->lock);
   bool ran = service->phase == RSCI_SERVICE_RUNS;
   if (ran) {
+    (void)rsci_condition_init(&service->done); /* somebody may have waited on it */
     service->phase = RSCI_SERVICE_NONE;
     service->alone = false;
     atomic_store(&service->next_ns, UINT64_MAX);
@@ -39,22 +41,29 @@ static void leave_service(rsca_manager *manager, bool keep) {
   rsci_lock_leave(&manager->lock);
   if (ran)
     rsci_calls_unkeep(&manager->calls); /* what the thread kept */
-  if (ran && keep && rsci_manager_live(manager) > 0)
-    (void)rsci_service_start(service); /* what is kept may have a time limit */
+  if (keep && rsci_manager_live(manager) > 0)
+    (void)rsci_manager_start_threads(manager); /* what is kept may have a time limit, or be for workers */
+}
+
+/* Its thread is not in this process: a worker's call ends here, others are their own states'. */
+static void end_left_behind(rsca_manager *manager, rsca_call *call) {
+  if (manager->pool && call->action->engine->runner == manager->runner)
+    rsci_call_end_cancelled(call);
+  rsci_call_let_go(call);
 }
 
 void rsci_manager_inherit(rsci_heir *heir, bool keep) {
   rsca_manager *manager = (rsca_manager *)((char *)heir - offsetof(rsca_manager, heir));
-  if (manager->pool) /* its threads are not in this process */
-    return;
   rsci_manager_keep(manager);
+  if (manager->pool)
+    rsci_pool_leave_behind(manager->pool);
   size_t place = 0;
   rsca_call *call;
   while ((call = next_to_end(manager, &place, keep)) != NULL) {
     if (atomic_load(&call->engine)->runner == manager->runner)
       rsci_call_cancel_here(call);
     else
-      rsci_call_let_go(call); /* its thread is not in this process */
+      end_left_behind(manager, call);
   }
   leave_service(manager, keep);
   rsci_calls_unkeep(&manager->calls);
@@ -64,6 +73,8 @@ HRESULT rsca_manager_after_fork(rsca_manager *manager, bool keep) {
   if (!manager)
     return E_INVALIDARG;
   rsci_manager_keep(manager);
+  if (manager->pool)
+    rsci_runner_leave_stepper(manager->runner);
   HRESULT status = rsci_runner_after_fork(manager->runner, keep);
   rsci_manager_unkeep(manager);
   return status;

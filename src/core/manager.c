@@ -247,6 +247,8 @@ static uint64_t find_limit(const rsca_manager *manager, const rsci_action *actio
 
 /* Starts the threads that calls need, at the first one. */
 static bool start_threads(rsca_manager *manager, bool limited) {
+  if (manager->pool && rsci_pool_is_inherited(manager->pool))
+    (void)rsca_manager_after_fork(manager, false);
   if (atomic_load_explicit(&manager->threads_run, memory_order_acquire))
     return true;
   if (!manager->pool && !limited)
@@ -255,6 +257,10 @@ static bool start_threads(rsca_manager *manager, bool limited) {
   if (run)
     atomic_store(&manager->threads_run, true);
   return run;
+}
+
+bool rsci_manager_start_threads(rsca_manager *manager) {
+  return start_threads(manager, true);
 }
 
 HRESULT rsci_manager_run(rsca_manager *manager, rsci_session *session, const char *name, size_t name_size,

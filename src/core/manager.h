@@ -104,6 +104,9 @@ void rsci_manager_finalize(rsca_manager *manager);
 
 rsci_manager_phase rsci_manager_state(rsca_manager *manager);
 
+/* Makes sure that its threads run, one for time limits too. */
+bool rsci_manager_start_threads(rsca_manager *manager);
+
 /* Calls that nobody has ended, whether or not those that have were told. */
 size_t rsci_manager_unended(rsca_manager *manager);
 

@@ -50,6 +50,7 @@ struct rsci_pool {
   worker **workers; /* all there ever were */
   size_t count, capacity;
   bool started;
+  unsigned forks; /* the process that its threads are of */
 
   /* The service's thread. */
   bool cut, ending;
@@ -224,6 +225,7 @@ rsci_pool *rsci_pool_create(rsca_manager *manager, unsigned workers) {
   }
   pool->manager = manager;
   pool->wanted = workers;
+  pool->forks = rsci_forks();
   atomic_init(&pool->queued, 0);
   atomic_init(&pool->done, false);
   pool->capacity = most_workers(pool);
@@ -377,6 +379,35 @@ bool rsci_pool_start(rsci_pool *pool) {
 
 static bool serves(const worker *w) {
   return w->started && !w->exited && !w->set_aside;
+}
+
+bool rsci_pool_is_inherited(rsci_pool *pool) {
+  return pool->forks != rsci_forks();
+}
+
+void rsci_pool_leave_behind(rsci_pool *pool) {
+  size_t kept = 0, started = 0;
+  pool->forks = rsci_forks();
+  rsci_lock_take(&pool->lock);
+  /* What has run is as its thread has left it, in the middle of anything: it is not touched, nor freed. */
+  for (size_t i = 0; i < pool->count; i++) {
+    if (pool->workers[i]->started)
+      started += !pool->workers[i]->exited;
+    else
+      pool->workers[kept++] = pool->workers[i];
+  }
+  pool->count = kept;
+  pool->idle = NULL;
+  worker *w;
+  while (pool->count < pool->wanted && (w = make_worker(pool)) != NULL)
+    pool->workers[pool->count++] = w;
+  pool->started = false;
+  pool->cut = pool->ending = false;
+  pool->drain_ns = pool->retry_ns = 0;
+  atomic_store(&pool->done, false);
+  rsci_lock_leave(&pool->lock);
+  for (; started > 0; started--)
+    rsci_calls_unkeep(&pool->manager->calls); /* what the threads kept */
 }
 
 void rsci_pool_count(rsci_pool *pool, size_t *workers, size_t *stuck) {

@@ -61,6 +61,12 @@ void rsci_pool_set_aside(rsci_pool *pool, rsci_runner *runner);
 /* Whether this is one of its workers, or its service. */
 bool rsci_pool_is_here(rsci_pool *pool);
 
+/* In the child of a fork: its threads are the parent's, and so is all that they were at. The queue stays. */
+void rsci_pool_leave_behind(rsci_pool *pool);
+
+/* Whether it is the parent's of a fork still. */
+bool rsci_pool_is_inherited(rsci_pool *pool);
+
 /* Shuts down a pool whose threads were never started. */
 void rsci_pool_discard(rsci_pool *pool);
 

@@ -183,6 +183,11 @@ bool rsci_runner_drops(const rsci_runner *runner, unsigned forks) {
   return forks < (undecided ? rsci_forks() : runner->heard_from);
 }
 
+void rsci_runner_leave_stepper(rsci_runner *runner) {
+  if (is_forked(runner) && !rsci_thread_is_self(atomic_load(&runner->thread)))
+    rsci_runner_abandon_step(runner);
+}
+
 HRESULT rsci_runner_after_fork(rsci_runner *runner, bool keep) {
   if (!is_forked(runner)) {
     bool dropped = keep && runner->forks > 0 && runner->heard_from == runner->forks;

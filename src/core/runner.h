@@ -122,6 +122,9 @@ void rsci_runner_remove_heir(rsci_runner *runner, rsci_heir *heir);
  * nothing, or has done so already; RSCA_E_INVALID_STATE: it has dropped it already. Thread that steps. */
 HRESULT rsci_runner_after_fork(rsci_runner *runner, bool keep);
 
+/* In the child of a fork, of a runner that a thread of ours steps: that is not in this process. */
+void rsci_runner_leave_stepper(rsci_runner *runner);
+
 /* Whether what was made when rsci_forks was `forks` is not to be heard of any more, as a fork left it behind. */
 bool rsci_runner_drops(const rsci_runner *runner, unsigned forks);
 

@@ -277,6 +277,8 @@ void rsci_manager_end_calls_on(rsca_manager *manager, const rsci_runner *runner)
 }
 
 HRESULT rsci_manager_begin_shutdown(rsca_manager *manager, bool immediate) {
+  if (rsci_pool_is_inherited(manager->pool))
+    (void)rsca_manager_after_fork(manager, false);
   rsci_lock_take(&manager->lock);
   atomic_store(&manager->calls.watched, true);
   bool runs = manager->service.phase != RSCI_SERVICE_NONE;

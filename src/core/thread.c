@@ -3,6 +3,17 @@
 #include <signal.h>
 #include <stddef.h>
 
+void rsci_lock_inherit(rsci_lock *lock) {
+  unsigned forks = atomic_load(&lock->forks);
+  while (forks != rsci_forks()) {
+    if (forks != RSCI_LOCK_CHANGES && atomic_compare_exchange_strong(&lock->forks, &forks, RSCI_LOCK_CHANGES)) {
+      (void)pthread_mutex_init(&lock->mutex, NULL);
+      atomic_store_explicit(&lock->forks, rsci_forks(), memory_order_release);
+    }
+    forks = atomic_load(&lock->forks);
+  }
+}
+
 bool rsci_thread_start(rsci_thread *thread, const char *name, int let_through, void *(*main)(void *), void *user) {
   static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
   sigset_t blocked, before;

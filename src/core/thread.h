@@ -2,32 +2,48 @@
  * The thread shim: the few things core needs from the platform's threads and clock.
  *
  * Provides: rsci_lock, rsci_thread, rsci_now_ns
- * Uses:     POSIX threads
+ * Uses:     fork.h, POSIX threads
  */
 #ifndef RSCI_THREAD_H
 #define RSCI_THREAD_H
 
+#include <limits.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 
-typedef pthread_mutex_t rsci_lock;
+#include "fork.h"
+
+/* In the child of a fork a lock is free when it is first asked for: who held it is not in that process. */
+typedef struct rsci_lock {
+  pthread_mutex_t mutex;
+  _Atomic unsigned forks; /* the process that it is of; RSCI_LOCK_CHANGES: not clear yet */
+} rsci_lock;
+
+#define RSCI_LOCK_CHANGES UINT_MAX
 
 static inline bool rsci_lock_init(rsci_lock *lock) {
-  return pthread_mutex_init(lock, NULL) == 0;
+  atomic_init(&lock->forks, rsci_forks());
+  return pthread_mutex_init(&lock->mutex, NULL) == 0;
 }
 
 static inline void rsci_lock_fini(rsci_lock *lock) {
-  (void)pthread_mutex_destroy(lock);
+  (void)pthread_mutex_destroy(&lock->mutex);
 }
 
+/* Makes it one of this process. */
+void rsci_lock_inherit(rsci_lock *lock);
+
 static inline void rsci_lock_take(rsci_lock *lock) {
-  (void)pthread_mutex_lock(lock);
+  if (atomic_load_explicit(&lock->forks, memory_order_acquire) != rsci_forks())
+    rsci_lock_inherit(lock);
+  (void)pthread_mutex_lock(&lock->mutex);
 }
 
 static inline void rsci_lock_leave(rsci_lock *lock) {
-  (void)pthread_mutex_unlock(lock);
+  (void)pthread_mutex_unlock(&lock->mutex);
 }
 
 typedef pthread_cond_t rsci_condition;
@@ -49,13 +65,13 @@ static inline void rsci_condition_fini(rsci_condition *condition) {
 
 /* With the lock taken. May return early. */
 static inline void rsci_condition_wait(rsci_condition *condition, rsci_lock *lock) {
-  (void)pthread_cond_wait(condition, lock);
+  (void)pthread_cond_wait(condition, &lock->mutex);
 }
 
 static inline void rsci_condition_wait_until(rsci_condition *condition, rsci_lock *lock, uint64_t until_ns) {
   const struct timespec until = {.tv_sec = (time_t)(until_ns / UINT64_C(1000000000)),
                                  .tv_nsec = (long)(until_ns % UINT64_C(1000000000))};
-  (void)pthread_cond_timedwait(condition, lock, &until);
+  (void)pthread_cond_timedwait(condition, &lock->mutex, &until);
 }
 
 static inline void rsci_condition_tell_all(rsci_condition *condition) {

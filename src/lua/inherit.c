@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "manager_proxy.h"
 #include "fiber.h"
 #include "subscription.h"
 
@@ -37,16 +38,33 @@ static void inherit_subscriptions(rscl_state *state) {
   }
 }
 
-static void inherit(rscl_state *state, void *unused) {
-  (void)unused;
-  inherit_fibers(state);
-  inherit_subscriptions(state);
+/* Those that this state knows: they have runners of their own, and nobody else who steps. */
+static void inherit_pools(rscl_state *state, bool keep) {
+  lua_State *L = state->turn;
+  int top = lua_gettop(L);
+  luaL_checkstack(L, 4, NULL);
+  lua_getiuservalue(L, RSCL_TURN_BOX, RSCL_UV_MANAGERS);
+  lua_pushnil(L);
+  while (lua_next(L, top + 1)) {
+    rsca_manager *manager = rscl_manager_test(L, -1);
+    if (manager && manager->pool && !state->worker)
+      (void)rsca_manager_after_fork(manager, keep);
+    lua_pop(L, 1);
+  }
+  lua_settop(L, top);
+}
+
+static void inherit(rscl_state *state, void *keep) {
+  if (!*(bool *)keep) {
+    inherit_fibers(state);
+    inherit_subscriptions(state);
+  }
+  inherit_pools(state, *(bool *)keep);
 }
 
 void rscl_state_inherit(rsci_heir *heir, bool keep) {
   rscl_state *state = (rscl_state *)((char *)heir - offsetof(rscl_state, heir));
-  if (!keep)
-    rscl_state_protect(state, inherit, NULL);
+  rscl_state_protect(state, inherit, &keep);
 }
 
 static bool check_keep(lua_State *L, int options) {
@@ -69,7 +87,8 @@ static bool check_keep(lua_State *L, int options) {
 
 int rscl_after_fork(lua_State *L) {
   rscl_state *state = rscl_check_state(L);
-  HRESULT status = rsci_runner_after_fork(state->engine.runner, check_keep(L, 1));
+  bool keep = check_keep(L, 1);
+  HRESULT status = rsci_runner_after_fork(state->engine.runner, keep);
   if (FAILED(status))
     return rscl_fail(L, status, "it is too late to keep what was inherited: it has been dropped", NULL);
   lua_pushboolean(L, status == S_OK);

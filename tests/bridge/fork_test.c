@@ -335,6 +335,70 @@ static void test_child_that_closes_its_state_runs_nothing_of_its_parents(void **
   assert_int_equal(rsca_manager_release(manager), 0);
 }
 
+/* ---- Pools: their threads stay in the parent ---- */
+
+static const char pool_script[] = "pool = assert(rsca.manager { workers = 2, chunk = [[\n"
+                                  "  local rsca = require 'rsca'\n"
+                                  "  rsca.register('echo', function(args) return args end)\n"
+                                  "  rsca.register('waits', function(args, ctx) ctx:sleep(1e6) end)\n"
+                                  "]] })\n";
+
+static void run_pool_script(const char *script) {
+  char whole[4096];
+  (void)snprintf(whole, sizeof whole, "%s%s", pool_script, script);
+  run_script(whole);
+}
+
+static void test_pool_that_has_not_started_starts_in_the_child(void **unused) {
+  (void)unused;
+  run_pool_script("in_child(function() equal(pool:call('echo', 'child'), 'child') pool:close() end)\n"
+                  "equal(pool:call('echo', 'parent'), 'parent')\n"
+                  "pool:close()");
+}
+
+static void test_pool_starts_afresh_in_the_child(void **unused) {
+  (void)unused;
+  run_pool_script("equal(pool:call('echo', 'before'), 'before')\n"
+                  "pool:run('waits', '', hears 'waits')\n"
+                  "in_child(function()\n"
+                  "  equal(pool:call('echo', 'child'), 'child')\n"
+                  "  steps()\n"
+                  "  equal(told(), '')\n"
+                  "  equal(pool:health().workers, 2)\n"
+                  "  equal(pool:shutdown(true), true)\n"
+                  "  equal(told(), '')\n"
+                  "end)\n"
+                  "equal(pool:call('echo', 'after'), 'after')\n"
+                  "pool:shutdown(true) steps()\n"
+                  "equal(told(), 'waits ERROR_CANCELLED')");
+}
+
+static void test_who_waits_for_a_pool_in_the_child_gets_nil_and_an_error(void **unused) {
+  (void)unused;
+  run_pool_script("local request = pool:run('waits')\n"
+                  "in_child(function()\n"
+                  "  local response, err = request:await(20)\n"
+                  "  equal(response, nil)\n"
+                  "  equal(err.status, rsca.status.ERROR_CANCELLED)\n"
+                  "  equal(pool:call('echo', 'on'), 'on')\n"
+                  "end)\n"
+                  "pool:close()");
+}
+
+static void test_pool_that_is_kept_ends_what_ran_as_cancelled(void **unused) {
+  (void)unused;
+  run_pool_script("pool:run('waits', '', hears 'waits')\n"
+                  "equal(pool:call('echo', 'before'), 'before')\n"
+                  "in_child(function()\n"
+                  "  rsca.after_fork { keep = true }\n"
+                  "  steps()\n"
+                  "  equal(told(), 'waits ERROR_CANCELLED')\n"
+                  "  equal(pool:call('echo', 'child'), 'child')\n"
+                  "  pool:close()\n"
+                  "end)\n"
+                  "pool:close()");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_handlers_of_the_parent_are_not_called),
@@ -349,6 +413,10 @@ int main(void) {
       cmocka_unit_test(test_action_that_forks_is_dropped_at_its_next_wait_in_the_child),
       cmocka_unit_test(test_coroutines_of_a_host_that_wait_get_nil_and_an_error),
       cmocka_unit_test(test_child_that_closes_its_state_runs_nothing_of_its_parents),
+      cmocka_unit_test(test_pool_that_has_not_started_starts_in_the_child),
+      cmocka_unit_test(test_pool_starts_afresh_in_the_child),
+      cmocka_unit_test(test_who_waits_for_a_pool_in_the_child_gets_nil_and_an_error),
+      cmocka_unit_test(test_pool_that_is_kept_ends_what_ran_as_cancelled),
   };
   return cmocka_run_group_tests_name("fork", tests, NULL, NULL);
 }
