@@ -49,8 +49,10 @@ static void register_source(rsca_manager *manager, source *self) {
 /* Both run what they have, until neither has anything. */
 static void step_both(rsca_manager *a, rsca_manager *b) {
   bool some = true;
-  while (some)
-    some = (rsca_manager_step(a, 0) == S_OK) | (rsca_manager_step(b, 0) == S_OK);
+  while (some) {
+    some = rsca_manager_step(a, 0) == S_OK;
+    some = rsca_manager_step(b, 0) == S_OK || some;
+  }
 }
 
 static void assert_all_ended(rsca_manager *manager) {
