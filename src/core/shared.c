@@ -90,7 +90,8 @@ static size_t bytes_of(const rsca_value *value) {
 
 /* As Lua does it: exactly, no integer is rounded. */
 static bool integer_is_float(int64_t integer, double number) {
-  return number >= -0x1p63 && number < 0x1p63 && (double)(int64_t)number == number && (int64_t)number == integer;
+  const double limit = 9223372036854775808.0; /* 2^63 */
+  return number >= -limit && number < limit && (double)(int64_t)number == number && (int64_t)number == integer;
 }
 
 static bool is_equal(const rsca_value *a, const rsca_value *b) {
