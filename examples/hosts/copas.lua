@@ -63,7 +63,13 @@ end
 
 -- ---- The program ----
 
-local pending, ticks = 2, 0
+local over, ticks = false, 0
+
+local function last()
+  local _, err = manager:call("endless")
+  print(err.name .. ", and the loop " .. (ticks > 1 and "went on" or "stood still"))
+  over = true
+end
 
 thread(function()
   print("the sum is " .. assert(manager:call("sum", "1 2 39")))
@@ -72,16 +78,10 @@ thread(function()
   end
   print("that was all")
   rsca.sleep(0.01)
-  pending = pending - 1
+  thread(last)
 end)
 
-thread(function()
-  local _, err = manager:call("endless")
-  print(err.name .. ", and the loop " .. (ticks > 1 and "went on" or "stood still"))
-  pending = pending - 1
-end)
-
-while pending > 0 do
+while not over do
   turn(0.01)
   ticks = ticks + 1
 end

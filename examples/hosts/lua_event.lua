@@ -33,29 +33,23 @@ local ticker = base:addevent(nil, core.EV_TIMEOUT + core.EV_PERSIST, function()
   ticks = ticks + 1
 end, 0.01)
 
-local pending = 3
-local function done()
-  pending = pending - 1
-  if pending == 0 then
-    base:loopexit(0)
+local function ended(status)
+  print(rsca.describe(status):match("^%S+") .. ", and the loop " .. (ticks > 1 and "went on" or "stood still"))
+  base:loopexit(0)
+end
+
+local function counted(_, response, final)
+  if final then
+    print("that was all")
+    assert(manager:run("endless", "", ended))
+  else
+    print("response " .. response)
   end
 end
 
 assert(manager:run("sum", "1 2 39", function(_, response)
   print("the sum is " .. response)
-  done()
-end))
-
-assert(manager:subscribe("count", "3", function(_, response, final)
-  print(final and "that was all" or "response " .. response)
-  if final then
-    done()
-  end
-end))
-
-assert(manager:run("endless", "", function(status)
-  print(rsca.describe(status):match("^%S+") .. ", and the loop " .. (ticks > 1 and "went on" or "stood still"))
-  done()
+  assert(manager:subscribe("count", "3", counted))
 end))
 
 base:loop()

@@ -32,38 +32,40 @@ local client = assert(socket.connect(address, port))
 client:send("1 2 39\n")
 local sockets = { server }
 
-local pending, ticks = 3, 0
-local function done()
-  pending = pending - 1
+local over, ticks = false, 0
+
+local function ended(status)
+  print(rsca.describe(status):match("^%S+") .. ", and the loop " .. (ticks > 1 and "went on" or "stood still"))
+  over = true
 end
 
-assert(manager:subscribe("count", "3", function(_, response, final)
-  print(final and "that was all" or "response " .. response)
+local function counted(_, response, final)
   if final then
-    done()
+    print("that was all")
+    assert(manager:run("endless", "", ended))
+  else
+    print("response " .. response)
   end
-end))
+end
 
-assert(manager:run("endless", "", function(status)
-  print(rsca.describe(status):match("^%S+") .. ", and the loop " .. (ticks > 1 and "went on" or "stood still"))
-  done()
-end))
+local function serve(peer, line)
+  assert(manager:run("sum", line, function(_, response)
+    peer:send(response .. "\n")
+    peer:close()
+    print("the client got " .. client:receive("*l"))
+    assert(manager:subscribe("count", "3", counted))
+  end))
+end
 
-while pending > 0 do
+while not over do
   local readable = turn(sockets, 0.01)
   ticks = ticks + 1
   for _, ready in ipairs(readable) do
     if ready == server then
       table.insert(sockets, server:accept())
     elseif ready ~= watched then
-      local line = ready:receive("*l")
       sockets = { server }
-      assert(manager:run("sum", line, function(_, response)
-        ready:send(response .. "\n")
-        ready:close()
-        print("the client got " .. client:receive("*l"))
-        done()
-      end))
+      serve(ready, ready:receive("*l"))
     end
   end
 end
