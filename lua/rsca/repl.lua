@@ -1,8 +1,8 @@
 -- The prompt: reads lines, runs them, and shows results whenever they arrive.
 --
--- The main loop waits for input and for work at once, outside of any step. A chunk runs as the action of a manager of its
--- own, so it may wait as any action does, and is cancelled like one. What a step writes while a prompt is on the screen
--- is held back until it is over; then the prompt is taken away, that is written, and the prompt put back.
+-- The main loop waits for input and for work at once, outside of any step. A chunk runs as the action of a manager of
+-- its own, so it may wait as any action does, and is cancelled like one. What a step writes while a prompt is on the
+-- screen is held back until it is over; then the prompt is taken away, that is written, and the prompt put back.
 
 local rsca = require "rsca.core"
 local chunks = require "rsca.repl.chunk"
@@ -11,7 +11,9 @@ local complete = require "rsca.repl.complete"
 local console = require "rsca.repl.console"
 local lines = require "rsca.repl.lines"
 local live = require "rsca.repl.live"
+local option_ = require "rsca.repl.options"
 local print_ = require "rsca.repl.print"
+local trace = require "rsca.repl.trace"
 
 local M = {}
 
@@ -19,11 +21,10 @@ local Session = {}
 Session.__index = Session
 
 local MOST_RESULTS = 9
-local HISTORY = ".rsca_history"
 
 -- ---- Saying things ----
 
-function Session:say(text)
+function Session.say(_, text)
   console.say(text)
 end
 
@@ -86,50 +87,9 @@ function Session:wait()
   return interrupted
 end
 
--- A traceback without what lies below a chunk: this file, and the protected call in it. nil: nothing is left.
-local function above_prompt(traceback)
-  local kept = {}
-  for line in traceback:gmatch("[^\n]+") do
-    if line:find("rsca/repl%.lua:") then
-      break
-    end
-    kept[#kept + 1] = line
-  end
-  if kept[#kept]:find("^%s*%[C%]: in ") then
-    kept[#kept] = nil
-  end
-  if #kept > 0 then
-    kept[#kept] = kept[#kept]:gsub("in function <stdin:%d+>$", "in main chunk")
-  end
-  return #kept > 1 and table.concat(kept, "\n") or nil
-end
-
--- The level of the code that raised, for the caller: above it are `handler` and who calls that.
-local function raising_level(handler)
-  local level = 2
-  while debug.getinfo(level, "f").func ~= handler do
-    level = level + 1
-  end
-  local caller = debug.getinfo(level + 1, "fS")
-  local guards = false
-  for i = 1, caller and caller.what == "C" and 2 or 0 do
-    guards = guards or select(2, debug.getupvalue(caller.func, i)) == handler
-  end
-  return level + (guards and 1 or 0)
-end
-
--- An error, and where it was raised.
-local Raised = {}
-
-local explain
-function explain(problem)
-  local traceback = debug and above_prompt(debug.traceback("", raising_level(explain)))
-  return setmetatable({ problem = problem, traceback = traceback }, Raised)
-end
-
 -- What xpcall gave. What is made to stop raises something else, which goes on here: who called tells of it.
 function Session:complain_raised(raised)
-  if getmetatable(raised) == Raised then
+  if trace.is_raised(raised) then
     self:complain(raised.problem, nil, raised.traceback)
   else
     error(raised, 0)
@@ -140,16 +100,20 @@ end
 function Session:execute(f)
   local ended = false
   self.job, self.pressed = f, false
-  local id = assert(self.runner:run("chunk", "", function(status, response)
+  local id, err = self.runner:run("chunk", "", function(status, response)
     ended = true
     if rsca.failed(status) then
-      local traceback = response:match("\n(stack traceback:\n.*)$")
-      local problem = self.pressed and "interrupted" or response:match("^(.-)\nstack traceback:\n") or response
-      self:complain(problem, nil, traceback and above_prompt(traceback))
+      local message, traceback = response:match("^(.-)\n(stack traceback:\n.*)$")
+      local problem = self.pressed and "interrupted" or message or response
+      self:complain(problem, nil, traceback and trace.above_prompt(traceback))
     end
-  end))
+  end)
+  if not id then
+    return self:complain(err)
+  end
   while not ended do
     if self:wait() then
+      self.queue = {} -- of what was pasted
       self.runner:cancel(id)
     end
   end
@@ -165,19 +129,17 @@ function Session:remember_results(values)
   self.results = results
 end
 
--- As text: in one line, if they fit.
+-- As text: in one line, unless one of them takes more.
 function Session:text_of(values)
-  local texts, width, in_lines = {}, 0, false
-  local columns = self.interactive and console.columns() or 80
+  local texts, in_lines = {}, false
+  local options = { width = self.interactive and console.columns() or 80, colour = self.colour }
   for i = 1, values.n do
     local value = values[i]
-    local options = { width = columns, colour = self.colour }
     texts[i] = print_.value(value, options)
     local traceback = type(value) == "table" and rawget(value, "traceback")
     if i == 2 and values[1] == nil and type(traceback) == "string" then -- nil, err
       texts[i] = texts[i] .. "\n" .. print_.plain(traceback)
     end
-    width = width + #texts[i] + 8
     in_lines = in_lines or texts[i]:find("\n") ~= nil
   end
   return table.concat(texts, in_lines and "\n" or "\t")
@@ -197,7 +159,7 @@ end
 function Session:evaluate(f, after)
   self:execute(function()
     console.chunk((coroutine.running()))
-    local values = table.pack(xpcall(f, explain))
+    local values = table.pack(xpcall(f, trace.explain))
     if values[1] then
       self:show_results(table.pack(table.unpack(values, 2, values.n)))
     else
@@ -210,8 +172,8 @@ function Session:evaluate(f, after)
   console.chunk()
 end
 
--- Runs a script, here and not on a coroutine, so that all of it works as it does elsewhere, rsca.loop too. Whether it went
--- well.
+-- Runs a script, here and not on a coroutine, so that all of it works as it does elsewhere, rsca.loop too. Whether it
+-- went well.
 function Session:load(file)
   local main, problem = loadfile(file, "t", self.chunks.env)
   if not main then
@@ -219,7 +181,7 @@ function Session:load(file)
     return false
   end
   local ran, good, failure = pcall(console.run, function()
-    return xpcall(main, explain, file)
+    return xpcall(main, trace.explain, file)
   end)
   local _, pressed = console.wait(false, -1, 0)
   if pressed then
@@ -312,6 +274,9 @@ function Session:listen()
     self:show_prompt()
     self.prompted = true
   end
+  if not self.interactive then
+    console.flush() -- somebody may wait for it, to write the next line
+  end
   local input, interrupted, event = console.wait(true, rsca.fd(), rsca.timeout())
   if event == "resized" then
     self.terminal.resize()
@@ -351,7 +316,7 @@ function Session:finish()
   if self.interactive then
     self:say("\n")
   else
-    while self.live_count > 0 and not self.left do
+    while self.live_count > 0 and not self.left and not rsca.loop(0) do
       self:wait()
     end
   end
@@ -372,57 +337,12 @@ end
 
 -- ---- Opening ----
 
-local OPTIONS = {
-  env = "table", greeting = "string", history = "string", manager = "userdata", scripts = "table",
-}
-local CAN_BE_FALSE = { greeting = true, history = true }
-
-local function check_options(options)
-  if options ~= nil and type(options) ~= "table" then
-    error(("bad argument #1 to 'repl' (table expected, got %s)"):format(type(options)), 3)
-  end
-  for name, value in pairs(options or {}) do
-    local expected = OPTIONS[name]
-    if not expected then
-      error(("bad argument #1 to 'repl' (unknown option '%s' (env, greeting, history, manager, scripts))"):format(
-        tostring(name)), 3)
-    elseif type(value) ~= expected and not (value == false and CAN_BE_FALSE[name]) then
-      error(("bad argument #1 to 'repl' (option '%s' must be a %s)"):format(name, expected), 3)
-    end
-  end
-  if options and options.manager and console.kind(options.manager) ~= "manager" then
-    error("bad argument #1 to 'repl' (option 'manager' must be a manager that is open)", 3)
-  end
-  for _, file in ipairs(options and options.scripts or {}) do
-    if type(file) ~= "string" then
-      error("bad argument #1 to 'repl' (option 'scripts' must have names of files)", 3)
-    end
-  end
-  return options or {}
-end
-
-local function wants_colour(interactive)
-  local no_colour = os.getenv("NO_COLOR")
-  return interactive and (not no_colour or no_colour == "") and os.getenv("TERM") ~= "dumb"
-end
-
-local function history_of(options)
-  if options.history ~= nil then
-    return options.history or nil
-  end
-  local file, home = os.getenv("RSCA_HISTORY"), os.getenv("HOME")
-  if file then
-    return file ~= "" and file or nil
-  end
-  return home and home .. "/" .. HISTORY or nil
-end
-
 local function open_terminal(session, options)
   -- The program rsca has one with a line editor.
   local editor = session.interactive and package.preload["rsca.repl.editor"] and require "rsca.repl.editor"
   local terminal = editor or lines.new(console, session.interactive)
   terminal.open {
-    history = history_of(options),
+    history = option_.history(options),
     breaks = complete.breaks,
     complete = function(line, word)
       return complete.complete(session, line, word)
@@ -431,10 +351,9 @@ local function open_terminal(session, options)
   return terminal
 end
 
-local function new_session(options)
-  local interactive = console.is_terminal(0) and console.is_terminal(1)
+local function new_session(options, interactive)
   local session = setmetatable({
-    console = console, interactive = interactive, colour = wants_colour(interactive),
+    console = console, interactive = interactive, colour = interactive and option_.wants_colour(),
     manager = options.manager or rsca.own_manager(), runner = assert(rsca.manager()),
     chunks = chunks.new(options.env or _G), results = { n = 0 }, queue = {},
     live = {}, live_count = 0, awaited = setmetatable({}, { __mode = "k" }), failed = false,
@@ -461,8 +380,12 @@ local function hook_up(session)
   rsca.on_log = on_log or show_message
   return setmetatable({}, {
     __close = function()
-      rsca.on_error = rsca.on_error == show_error and on_error or rsca.on_error
-      rsca.on_log = rsca.on_log ~= show_message and rsca.on_log or nil
+      if rsca.on_error == show_error then
+        rsca.on_error = on_error
+      end
+      if rsca.on_log == show_message then
+        rsca.on_log = nil
+      end
     end,
   })
 end
@@ -490,7 +413,11 @@ end
 
 -- rsca.repl(options): true, or false where something has gone wrong and nobody was there to see it.
 function M.run(options)
-  options = check_options(options)
+  options = options == nil and {} or options
+  local wrong = option_.check(options)
+  if wrong then
+    error(wrong, 2)
+  end
   local interactive = console.is_terminal(0) and console.is_terminal(1)
   local opened <close>, problem = console.open(interactive)
   if not opened then
@@ -499,7 +426,7 @@ function M.run(options)
   if interactive then
     rsca.guard()
   end
-  local session = new_session(options)
+  local session = new_session(options, interactive)
   local _ <close> = hook_up(session)
   session.terminal = open_terminal(session, options)
   local _ <close> = closing(session)

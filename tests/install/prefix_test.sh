@@ -153,7 +153,9 @@ for file in "$lib/lua/5.4/rsca/core.so" "$prefix/bin/rsca"; do
 done
 for file in "$lib/librsca.so" "$lib/librsca_lua.so" "$lib/lua/5.4/rsca/core.so"; do
   ! dynamic "$file" NEEDED | grep liblua >&2 || fail "$file brings a Lua of its own"
+  ! dynamic "$file" NEEDED | grep readline >&2 || fail "$file needs readline, which is for the program alone"
 done
+! "$nm" -u "$lib/librsca.a" "$lib/librsca_lua.a" | grep -w rl_callback_read_char >&2 || fail "an archive needs readline"
 [ "$(dynamic "$lib/librsca_lua.so" NEEDED | grep rsca)" = "librsca.so.$soversion" ] ||
   fail "librsca_lua does not need librsca"
 

@@ -21,7 +21,7 @@ T.test("the locals of the outermost block are found", function()
   T.equal(locals_of("local a, b <const>, c <close> = 1, 2"), "a b")
   T.equal(locals_of("local function f() local inner = 1 end local g"), "f g")
   T.equal(locals_of("do local x end if a then local y elseif b then local z else local w end"), "")
-  T.equal(locals_of("for i = 1, 2 do local x end while true do local y end repeat local z until z local after"), "after")
+  T.equal(locals_of("for i = 1, 2 do local x end while a do local y end repeat local z until z local after"), "after")
   T.equal(locals_of("local t = { f = function() local inner end, ['end'] = 1 } local u"), "t u")
   T.equal(locals_of("-- local a\n--[[ local b ]] local c --[==[ local d\n]] ]==] local e"), "c e")
   T.equal(locals_of([==[local s = "local no" .. 'end \' local no' .. [=[ local no ]] ]=] local yes]==]), "s yes")
@@ -129,8 +129,8 @@ end)
 
 T.test("what is wrong, and what is not complete", function()
   local _, session = new_session()
-  for _, text in ipairs { "for i = 1, 2 do", "f(", "1 +", "x =", "[[open", "if a then", "local function f()", "{1,", "= 1 +",
-    "--[[ open", "local", "x = 'open\\" } do
+  for _, text in ipairs { "for i = 1, 2 do", "f(", "1 +", "x =", "[[open", "if a then", "local function f()", "{1,",
+    "= 1 +", "--[[ open", "local", "x = 'open\\" } do
     local f, problem, cut = session:compile(text)
     T.equal(f, nil)
     T.match(problem, "^stdin:1: ")

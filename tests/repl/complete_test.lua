@@ -11,7 +11,7 @@ rsca.register("with space", function() end)
 
 local env = setmetatable({}, { __index = _G })
 local session = { manager = rsca.own_manager(), chunks = chunks.new(env) }
-function session:running()
+function session.running()
   return { { id = 12 }, { id = 13 } }
 end
 session.chunks:set("rsca", rsca)
@@ -88,7 +88,8 @@ end)
 
 T.test("nothing of the script's is called", function()
   env.hostile = setmetatable({}, { __index = function() error("called") end, __pairs = error })
-  session.chunks:set("chain", setmetatable({}, { __index = setmetatable({ inherited = 1 }, { __index = env.hostile }) }))
+  local parent = setmetatable({ inherited = 1 }, { __index = env.hostile })
+  session.chunks:set("chain", setmetatable({}, { __index = parent }))
   T.equal(offered "hostile.x", "")
   T.equal(offered "hostile.x.y", "")
   T.equal(offered "chain.inh", "chain.inherited")
@@ -96,6 +97,18 @@ T.test("nothing of the script's is called", function()
   getmetatable(circle).__index = circle
   session.chunks:set("circle", circle)
   T.equal(offered "circle.x", "")
+end)
+
+T.test("every function of the module has its line of help, and nothing else has", function()
+  local help = require "rsca.repl.help"
+  for name, value in pairs(rsca) do
+    if type(value) == "function" and not name:find("^on_") then
+      T.equal(type(help[name]), "table", name)
+    end
+  end
+  for name in pairs(help) do
+    T.equal(type(rsca[name]), "function", name)
+  end
 end)
 
 T.test("options that are none", function()

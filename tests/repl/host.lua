@@ -1,3 +1,5 @@
+-- luacheck: globals counter
+--
 -- A program that opens a prompt, twice, and tells what came of it.
 -- usage: host.lua OPTIONS [signal]     (OPTIONS: an expression, for rsca.repl)
 

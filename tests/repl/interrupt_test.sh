@@ -13,7 +13,8 @@ stops() {
   sees "${2:-.*interrupted}" && prompts
 }
 
-# interrupts_to PATTERN: Ctrl-C; whether a line matches.
+# interrupts_to PATTERN: whether a line matches; if none does, Ctrl-C.
+# shellcheck disable=SC2317 # for until_true
 interrupts_to() {
   has_line "$1" || {
     keys C-c

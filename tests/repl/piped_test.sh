@@ -126,6 +126,24 @@ END
 says 'heard 1' 'heard 1' '"this is read by the line before"'
 is_quiet
 
+# Another program at the other end: it has an answer before it says the next thing.
+what="a conversation"
+mkfifo "$work/there" "$work/back"
+$program repl actions.lua <"$work/there" >"$work/back" 2>"$work/errors" &
+exec 3>"$work/there" 4<"$work/back"
+for number in 1 2; do
+  echo "'answer ' .. $number" >&3
+  read -r answer <&4
+  [ "$answer" = "\"answer $number\"" ] || fail "answered: $answer"
+done
+echo 'rsca.subscribe("steps", "s 1", function() end) m = rsca.manager()' >&3
+echo 'm:register("quiet", function() rsca.sleep(1000) end) m:subscribe("quiet", "", function() end)' >&3
+echo 'm:close()' >&3
+exec 3>&-
+wait $! || fail "exit status $?"
+exec 4<&-
+is_quiet
+
 # Where nobody reads, or writes.
 what="no reader"
 echo '.watch forever' | $program repl actions.lua 2>"$work/errors" | true

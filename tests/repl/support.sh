@@ -11,7 +11,9 @@ if [ $# -ne 2 ]; then
   echo "usage: $0 PROGRAM LUA" >&2
   exit 2
 fi
-program=$1 lua=$2
+program=$1
+# shellcheck disable=SC2034 # for some of the tests
+lua=$2
 failed=0
 what=
 
@@ -54,9 +56,9 @@ END
   mux new-session -d -x "${2:-80}" -y "${3:-24}" "sh $work/run"
 }
 
-# starts [ARGUMENT...]: the prompt of the program, with the actions, on an empty screen.
+# starts: the prompt of the program, with the actions, on an empty screen.
 starts() {
-  opens_terminal "$program repl actions.lua $*"
+  opens_terminal "$program repl actions.lua"
   clears
 }
 
@@ -70,7 +72,7 @@ until_true() {
   tries=0
   until "$@"; do
     tries=$((tries + 1))
-    [ $tries -lt ${RSCA_TRIES:-1200} ] || return 1
+    [ $tries -lt 1200 ] || return 1
     sleep 0.05
   done
 }

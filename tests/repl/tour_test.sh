@@ -16,7 +16,8 @@ without_times() {
   sed -E -e 's/[0-9]+\.[0-9]{6} s/TIME/g' -e 's/ [0-9]+\.[0-9] s, / TIME, /'
 }
 
-# shown: the screen is what the tour has shown so far, and then $1.
+# shown LINE: the screen is what the tour has shown so far, and then this, if it is not empty.
+# shellcheck disable=SC2317 # for until_true
 is_shown() {
   { cat "$work/so-far"; [ -z "$1" ] || echo "$1"; } | without_times >"$work/expected"
   screen | without_times | cmp -s "$work/expected" -
@@ -44,7 +45,7 @@ while IFS= read -r line; do
   '$ '*) prompt='$' text=${line#\$ } ;;
   '> '*) prompt='>' text=${line#> } ;;
   '>> '*) prompt='>>' text=${line#>> } ;;
-  '^C'*) prompt= text= ;;
+  '^C'*) prompt='' text='' ;;
   *)
     printf '%s\n' "$line" >>"$work/so-far"
     continue

@@ -252,7 +252,7 @@ end
 commands.actions = { ".actions [TEXT]", "the actions, or those with TEXT in their name", show_actions }
 commands.run = { ".run NAME [ARGS]", "runs an action and shows its result", run_action }
 commands.watch = { ".watch NAME [ARGS]", "shows every response of an action, until it ends", watch_action }
-commands.running = { ".running [ID]", "what is in flight, each with its number; or one of them, and where it is", show_running }
+commands.running = { ".running [ID]", "what is in flight, by number; or one call, and where it is", show_running }
 commands.cancel = { ".cancel ID [GRACE]", "ends what has that number, at the latest after GRACE seconds", cancel_call }
 commands.load = { ".load FILE", "runs a script; again, it replaces its actions", load_file }
 commands.help = { ".help [NAME]", "this, or about a command, an action or a function of rsca", show_help }

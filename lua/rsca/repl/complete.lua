@@ -1,5 +1,5 @@
--- What could stand where the cursor is: commands, names of actions, globals and locals, fields and methods. Nothing of the
--- script's is called to find out.
+-- What could stand where the cursor is: commands, names of actions, globals and locals, fields and methods. Nothing of
+-- the script's is called to find out.
 
 local commands = require "rsca.repl.commands"
 local scan = require "rsca.repl.scan"

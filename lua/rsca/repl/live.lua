@@ -145,8 +145,8 @@ local function call_handler(handler, ...)
   return handler(...)
 end
 
--- Shows what comes to a subscription, unless its own handler prints something itself. Where nobody looks on, the handler
--- is enough.
+-- Shows what comes to a subscription, unless its own handler prints something itself. Where nobody looks on, the
+-- handler is enough.
 function M.tap(session, subscription)
   if session.awaited[subscription] then
     return

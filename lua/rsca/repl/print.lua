@@ -46,8 +46,8 @@ local function escape_byte(byte)
   return NAMED[byte] or ("\\x%02X"):format(byte:byte())
 end
 
--- Without anything that would control a terminal, or that is not UTF-8. `keep`: a set of characters, for a pattern, that
--- stay as they are.
+-- Without anything that would control a terminal, or that is not UTF-8. `keep`: a set of characters, for a pattern,
+-- that stay as they are.
 local function escape(text, keep)
   local at, parts = 1, {}
   while at <= #text do
@@ -267,8 +267,8 @@ function render(value, state, depth, used)
   return { text = paint(text, style, state.colour), width = M.width(text), lines = text:find("\n") ~= nil }
 end
 
--- A value as text. Options: `width` in columns [80], `depth` of tables in tables [4], `items` of each [50], `bytes` of a
--- string [20000], `colour`.
+-- A value as text. Options: `width` in columns [80], `depth` of tables in tables [4], `items` of each [50], `bytes` of
+-- a string [20000], `colour`.
 function M.value(value, options)
   options = options or {}
   local state = {

@@ -34,8 +34,8 @@ local function after_quoted(text, at)
   return #text + 1, true
 end
 
--- Calls visit(kind, token, place) for each token: "name", "string", "number" or "sign". Comments are none. Where the text
--- ends inside of a string that is "open".
+-- Calls visit(kind, token, place) for each token: "name", "string", "number" or "sign". Comments are none. Where the
+-- text ends inside of a string that is "open".
 function M.tokens(text, visit)
   local at = 1
   while true do
