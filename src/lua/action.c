@@ -210,7 +210,7 @@ static rscl_outcome wrong_result(lua_State *L, rsca_call *call, const char *what
 }
 
 /* return nil, message [, status]  or  return nil, err */
-static rscl_outcome failed_result(lua_State *L, rscl_state *state, int first) {
+static rscl_outcome failed_result(lua_State *L, rscl_state *state, rsca_call *call, int first) {
   rscl_outcome outcome = {E_FAIL, NULL, 0};
   if (rscl_is_error(L, first + 1)) {
     lua_getfield(L, first + 1, "status");
@@ -222,7 +222,7 @@ static rscl_outcome failed_result(lua_State *L, rscl_state *state, int first) {
       return outcome; /* a status says enough */
     lua_pushvalue(L, first + 1);
   }
-  rscl_make_text(L, state);
+  rscl_make_text(L, state, call);
   outcome.bytes = lua_tolstring(L, -1, &outcome.size);
   return outcome;
 }
@@ -231,7 +231,7 @@ rscl_outcome rscl_action_returned(lua_State *L, rscl_state *state, rsca_call *ca
   rscl_outcome outcome = {S_OK, NULL, 0};
   int type = lua_type(L, first);
   if (type == LUA_TNIL && (!lua_isnil(L, first + 1) || FAILED(rscl_failure_status(L, first + 2, S_OK))))
-    return failed_result(L, state, first);
+    return failed_result(L, state, call, first);
   if (type == LUA_TSTRING || type == LUA_TNUMBER)
     outcome.bytes = lua_tolstring(L, first, &outcome.size);
   else if (type != LUA_TNIL)

@@ -6,6 +6,7 @@
 #include <rsca/status.h>
 
 #include "text_args.h"
+#include "worker.h"
 
 static const char error_key; /* its address names the metatable of errors in the registry */
 static const char traceback_mark[] = "\nstack traceback:\n";
@@ -112,19 +113,19 @@ static int to_text(lua_State *L) {
   return 1;
 }
 
-void rscl_make_text(lua_State *L, rscl_state *state) {
+void rscl_make_text(lua_State *L, rscl_state *state, struct rsca_call *call) {
   if (lua_type(L, -1) == LUA_TSTRING)
     return;
   const char *type = luaL_typename(L, -1);
   lua_pushcfunction(L, to_text);
   lua_insert(L, -2);
-  if (rscl_stop_pcall(L, state, 1, 1) != LUA_OK) {
+  if (rscl_stop_pcall(L, state, call, 1, 1) != LUA_OK) {
     lua_pop(L, 1);
     lua_pushfstring(L, "(a %s without a text)", type);
   }
 }
 
-HRESULT rscl_raised_text(lua_State *L, rscl_state *state, lua_State *co, int lua_status) {
+HRESULT rscl_raised_text(lua_State *L, rscl_state *state, struct rsca_call *call, lua_State *co, int lua_status) {
   HRESULT status = lua_status == LUA_ERRMEM ? E_OUTOFMEMORY : E_FAIL;
   luaL_checkstack(L, 4, NULL);
   if (rscl_is_error(L, -1)) {
@@ -139,7 +140,8 @@ HRESULT rscl_raised_text(lua_State *L, rscl_state *state, lua_State *co, int lua
     else
       lua_pop(L, 1);
   }
-  rscl_make_text(L, state);
+  size_t before = rscl_worker_set_reserve(state, RSCL_MEMORY_RESERVE);
+  rscl_make_text(L, state, call);
   luaL_traceback(L, co, NULL, 0);
   if (lua_rawlen(L, -1) > sizeof traceback_mark - 2) {
     lua_pushliteral(L, "\n");
@@ -148,6 +150,7 @@ HRESULT rscl_raised_text(lua_State *L, rscl_state *state, lua_State *co, int lua
   } else {
     lua_pop(L, 1); /* no level left to tell of */
   }
+  (void)rscl_worker_set_reserve(state, before);
   return status;
 }
 
@@ -224,7 +227,7 @@ void rscl_report(lua_State *L, rscl_state *state, HRESULT status, const char *ac
   lua_getiuservalue(L, -1, RSCL_UV_MODULE);
   lua_replace(L, -2);
   lua_pushlightuserdata(L, state);
-  if (rscl_stop_pcall(L, state, 3, 0) != LUA_OK) {
+  if (rscl_stop_pcall(L, state, NULL, 3, 0) != LUA_OK) {
     /* The hook itself failed: the last resort, which can't fail. */
     lua_pushcfunction(L, default_on_error);
     lua_insert(L, -2);

@@ -31,11 +31,12 @@ bool rscl_to_status(lua_State *L, int index, HRESULT *status);
 void rscl_push_status(lua_State *L, HRESULT status);
 
 /* Replaces the raised value on top by its text (a string): its message and the traceback of `co`. Returns the status
- * it carries, or E_FAIL. [-1, +1, m] */
-HRESULT rscl_raised_text(lua_State *L, rscl_state *state, lua_State *co, int lua_status);
+ * it carries, or E_FAIL. `call`: as for rscl_make_text. [-1, +1, m] */
+HRESULT rscl_raised_text(lua_State *L, rscl_state *state, struct rsca_call *call, lua_State *co, int lua_status);
 
-/* Replaces the value on top by its text, whatever its __tostring does. [-1, +1, m] */
-void rscl_make_text(lua_State *L, rscl_state *state);
+/* Replaces the value on top by its text, whatever its __tostring does. That is stopped with `call`, where it is not
+ * NULL. [-1, +1, m] */
+void rscl_make_text(lua_State *L, rscl_state *state, struct rsca_call *call);
 
 /* Tells the on_error hook of a failure that nobody else hears of. In a turn or on the script's own stack; the
  * message, a string as rscl_raised_text makes it, is on top and is popped. Never raises but for memory. [-1, +0, m] */

@@ -170,6 +170,10 @@ static bool is_at_rest(lua_State *co) {
   return lua_status(co) != LUA_OK || lua_getstack(co, 0, &frame) == 0;
 }
 
+static rsca_call *action_call(const rscl_fiber *fiber) {
+  return fiber->kind == RSCL_ACTION ? fiber->call : NULL;
+}
+
 /* Runs the pending <close> variables. What they raise goes to on_error: the outcome stands already. */
 static void close_coroutine(rscl_fiber *fiber) {
   rscl_state *state = fiber->state;
@@ -181,7 +185,7 @@ static void close_coroutine(rscl_fiber *fiber) {
   rscl_run run;
   state->current = fiber;
   fiber->closing = true;
-  rscl_stop_enter(state, &run, fiber->co, fiber->kind == RSCL_ACTION ? fiber->call : NULL, true);
+  rscl_stop_enter(state, &run, fiber->co, action_call(fiber), true);
   int status = reset_coroutine(fiber->co, L);
   (void)rscl_stop_leave(state, &run);
   state->current = current;
@@ -193,7 +197,7 @@ static void close_coroutine(rscl_fiber *fiber) {
     lua_pop(L, 1);
     return;
   }
-  HRESULT code = rscl_raised_text(L, state, fiber->co, status);
+  HRESULT code = rscl_raised_text(L, state, action_call(fiber), fiber->co, status);
   rscl_report(L, state, code, fiber->call ? fiber->call->action->name : NULL);
 }
 
@@ -201,7 +205,7 @@ static void spawned_raised(rscl_fiber *fiber, int status) {
   rscl_state *state = fiber->state;
   lua_State *L = state->turn;
   lua_xmove(fiber->co, L, 1);
-  HRESULT code = rscl_raised_text(L, state, fiber->co, status);
+  HRESULT code = rscl_raised_text(L, state, action_call(fiber), fiber->co, status);
   close_coroutine(fiber);
   rscl_report(L, fiber->state, code, NULL);
 }
@@ -224,6 +228,21 @@ static void handler_done(rscl_fiber *fiber, HRESULT answer) {
   rscl_handler_done(call, answer);
 }
 
+static void finish_stopped(rscl_fiber *fiber) {
+  rsca_call *call = let_go(fiber);
+  const char *where = atomic_load(&call->where), *why = atomic_load(&call->cancelled);
+  const char *message = where ? where : why ? why : "stopped";
+  rsci_call_finish(call, rsci_call_stop_status(call), message, strlen(message));
+}
+
+/* Its outcome, if that was not stopped while it was made: a __tostring may have been part of that. */
+static void finish(rscl_fiber *fiber, HRESULT status, const void *bytes, size_t size) {
+  if (atomic_load(&fiber->call->stop))
+    finish_stopped(fiber);
+  else
+    rsci_call_finish(let_go(fiber), status, bytes, size);
+}
+
 static void returned(rscl_fiber *fiber, int nresults) {
   rscl_state *state = fiber->state;
   lua_State *L = state->turn, *co = fiber->co;
@@ -237,7 +256,7 @@ static void returned(rscl_fiber *fiber, int nresults) {
   lua_settop(L, first - 1 + RSCL_MOST_RESULTS);
   if (fiber->kind == RSCL_ACTION) {
     rscl_outcome outcome = rscl_action_returned(L, state, fiber->call, first, nresults);
-    rsci_call_finish(let_go(fiber), outcome.status, outcome.bytes, outcome.size);
+    finish(fiber, outcome.status, outcome.bytes, outcome.size);
   } else if (fiber->kind == RSCL_HANDLER) {
     HRESULT answer = rscl_handler_returned(L, first);
     handler_done(fiber, answer);
@@ -256,12 +275,12 @@ static void raised(rscl_fiber *fiber, int status) {
     return;
   }
   lua_xmove(fiber->co, L, 1);
-  HRESULT code = rscl_raised_text(L, state, fiber->co, status);
+  HRESULT code = rscl_raised_text(L, state, action_call(fiber), fiber->co, status);
   close_coroutine(fiber);
   if (fiber->kind == RSCL_ACTION) {
     size_t size;
     const char *text = lua_tolstring(L, -1, &size);
-    rsci_call_finish(let_go(fiber), code, text, size);
+    finish(fiber, code, text, size);
   } else {
     rscl_report(L, state, code, fiber->call ? fiber->call->action->name : NULL);
     handler_done(fiber, E_FAIL);
@@ -270,14 +289,10 @@ static void raised(rscl_fiber *fiber, int status) {
 
 /* It was made to raise, whatever came of that. */
 static void stopped(rscl_fiber *fiber) {
-  static const char text[] = "stopped";
   rscl_state *state = fiber->state;
-  rsca_call *call = fiber->call;
   close_coroutine(fiber);
   if (fiber->kind == RSCL_ACTION) {
-    const char *where = atomic_load(&call->where), *why = atomic_load(&call->cancelled);
-    const char *message = where ? where : why ? why : text;
-    rsci_call_finish(let_go(fiber), rsci_call_stop_status(call), message, strlen(message));
+    finish_stopped(fiber);
     return;
   }
   char *where = rscl_stop_take_where(state);
@@ -312,7 +327,7 @@ static void resume(rscl_fiber *fiber, int nargs) {
   }
   rscl_fiber *outer = state->current;
   int nresults = 0;
-  rsca_call *call = fiber->kind == RSCL_ACTION ? fiber->call : NULL;
+  rsca_call *call = action_call(fiber);
   bool limited = call && call->stretch_ns;
   if (limited)
     atomic_store(&call->due_ns, rsci_now_ns() + call->stretch_ns);
@@ -327,9 +342,9 @@ static void resume(rscl_fiber *fiber, int nargs) {
     stopped(fiber);
     return;
   }
-  if (limited)
-    atomic_store(&call->due_ns, UINT64_MAX);
   if (status == LUA_YIELD) {
+    if (limited)
+      atomic_store(&call->due_ns, UINT64_MAX);
     state->suspended = true;
     if (fiber->wait == RSCL_NO_WAIT) {
       /* A yield of the script's own: it gives way until the next step, and nobody takes what it passed. */
@@ -462,7 +477,7 @@ static void close_work(rscl_state *state, void *data) {
   rscl_guard_set(state, undo_outcome, fiber);
   close_coroutine(fiber);
   if (fiber->kind == RSCL_ACTION)
-    rsci_call_finish(let_go(fiber), what->status, what->why, strlen(what->why));
+    finish(fiber, what->status, what->why, strlen(what->why));
   else
     handler_done(fiber, S_OK);
 }

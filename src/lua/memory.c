@@ -1,5 +1,6 @@
 #include "memory.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 
 void *rscl_memory_allocate(void *user, void *block, size_t old_size, size_t size) {
@@ -11,7 +12,8 @@ void *rscl_memory_allocate(void *user, void *block, size_t old_size, size_t size
     memory->used -= old_size;
     return NULL;
   }
-  if (size > old_size && (memory->used >= memory->limit || size - old_size > memory->limit - memory->used))
+  size_t limit = memory->limit < SIZE_MAX - memory->reserve ? memory->limit + memory->reserve : SIZE_MAX;
+  if (size > old_size && (memory->used >= limit || size - old_size > limit - memory->used))
     return NULL;
   void *moved = realloc(block, size);
   if (moved)

@@ -13,6 +13,7 @@
 
 typedef struct rscl_memory {
   size_t used, limit;
+  size_t reserve; /* what it may have beyond the limit, for now */
 } rscl_memory;
 
 /* What an error and its traceback may take beyond the limit. */

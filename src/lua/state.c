@@ -93,6 +93,8 @@ static bool protect(rscl_state *state, void (*work)(rscl_state *state, void *dat
   protected_work protected = {state, work, data};
   rscl_fiber *current = state->current;
   lua_State *outer = state->turn;
+  rscl_run run;
+  rscl_stop_mark(state, &run);
   lua_sethook(L, NULL, 0, 0); /* one that a script's on_error hook may have left here */
   lua_pushcfunction(L, protected_main);
   lua_pushlightuserdata(L, &protected);
@@ -101,6 +103,8 @@ static bool protect(rscl_state *state, void (*work)(rscl_state *state, void *dat
   state->current = current;
   if (status == LUA_OK)
     return true;
+  (void)rscl_stop_leave(state, &run);
+  (void)rscl_worker_set_reserve(state, 0);
   rscl_guard guard = state->guard;
   rscl_guard_clear(state);
   if (guard.undo)

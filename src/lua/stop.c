@@ -10,6 +10,7 @@
 #include "core/stop_signal.h"
 #include "inspect.h"
 #include "state.h"
+#include "worker.h"
 
 #ifndef RSCA_STOP_POLLING
 #define RSCA_STOP_POLLING 0
@@ -63,15 +64,15 @@ static const char *reason(const rscl_state *state, const rsca_call *call) {
   return atomic_load(&state->stop.interrupted) ? "interrupted" : rsci_timed_out;
 }
 
-/* Pushes why and where, from the innermost coroutine outwards. [-0, +1, m] */
-static void push_where(lua_State *L, rscl_state *state, const rsca_call *call) {
+/* Pushes why `co` is stopped and where it is, from the innermost coroutine outwards. [-0, +1, m] */
+static void push_where(lua_State *L, lua_State *co, rscl_state *state, const rsca_call *call) {
   luaL_checkstack(L, 8, NULL);
   lua_pushstring(L, reason(state, call));
   lua_pushliteral(L, "\n");
-  luaL_traceback(L, L, NULL, 0);
+  luaL_traceback(L, co, NULL, co == L); /* without the function that asks */
   lua_concat(L, 3);
   for (rscl_running *running = state->stop.running; running; running = running->outer) {
-    if (running->co == L)
+    if (running->co == co)
       continue;
     lua_pushliteral(L, "\n(resumed by)\n");
     luaL_traceback(L, running->co, NULL, 0);
@@ -83,10 +84,10 @@ static uint64_t clean_up_end(const rscl_state *state) {
   return rsci_now_ns() + state->own->config.clean_up_ms * RSCI_NS_PER_MS;
 }
 
-/* Tells where it was: the first time only, afterwards the frames are gone. May raise for lack of memory. */
-static void note_where(lua_State *L, rscl_state *state, rsca_call *call) {
-  int top = lua_gettop(L);
-  push_where(L, state, call);
+static int where_main(lua_State *L) {
+  rscl_state *state = lua_touserdata(L, 1);
+  rsca_call *call = atomic_load(&state->engine.running);
+  push_where(L, lua_touserdata(L, 2), state, call);
   size_t size;
   const char *text = lua_tolstring(L, -1, &size);
   char *where = malloc(size + 1);
@@ -98,7 +99,22 @@ static void note_where(lua_State *L, rscl_state *state, rsca_call *call) {
     free(state->stop.where);
     state->stop.where = where;
   }
-  lua_settop(L, top);
+  return 0;
+}
+
+/* Tells where `co` was: the first time only, afterwards the frames are gone. An error must not come out of a hook, so
+ * where there is no memory nobody will know. */
+static void note_where(lua_State *L, lua_State *co, rscl_state *state) {
+  const rsca_call *call = atomic_load(&state->engine.running);
+  if ((call && atomic_load(&call->where)) || !lua_checkstack(L, 4))
+    return;
+  size_t before = rscl_worker_set_reserve(state, RSCL_MEMORY_RESERVE);
+  lua_pushcfunction(L, where_main);
+  lua_pushlightuserdata(L, state);
+  lua_pushlightuserdata(L, co);
+  if (lua_pcall(L, 2, 0, 0) != LUA_OK)
+    lua_pop(L, 1);
+  (void)rscl_worker_set_reserve(state, before);
 }
 
 char *rscl_stop_take_where(rscl_state *state) {
@@ -112,13 +128,11 @@ char *rscl_stop_take_where(rscl_state *state) {
  * is not over, and in a hook that yields. */
 static void stop_here(lua_State *L, rscl_state *state) {
   rscl_stop *stop = &state->stop;
-  rsca_call *call = atomic_load(&state->engine.running);
   bool first = !stop->raised;
   if (first) {
     stop->raised = true;
     stop->clean_up_ns = clean_up_end(state);
-    if (!call || !atomic_load(&call->where))
-      note_where(L, state, call);
+    note_where(L, L, state);
   }
   if (!stop->closing && lua_isyieldable(L)) {
     stop->yielded = L;
@@ -203,6 +217,18 @@ void rscl_stop_enter(rscl_state *state, rscl_run *run, lua_State *co, rsca_call 
     set_hook(co, POLLED_INSTRUCTIONS);
   else
     clear_hook(co); /* it may have been made while another was stopped */
+  if (stop->raised && call)
+    note_where(state->turn, co, state); /* it waited */
+}
+
+void rscl_stop_mark(rscl_state *state, rscl_run *run) {
+  const rscl_stop *stop = &state->stop;
+  *run = (rscl_run){.running = {NULL, stop->running},
+                    .outer_call = atomic_load(&state->engine.running),
+                    .outer_polled_due_ns = stop->polled_due_ns,
+                    .outer_closing = stop->closing,
+                    .outer_raised = stop->raised,
+                    .outer_state = state_of_this_thread};
 }
 
 bool rscl_stop_leave(rscl_state *state, rscl_run *run) {
@@ -226,9 +252,9 @@ bool rscl_stop_leave(rscl_state *state, rscl_run *run) {
   return stopped;
 }
 
-int rscl_stop_pcall(lua_State *L, rscl_state *state, int nargs, int nresults) {
+int rscl_stop_pcall(lua_State *L, rscl_state *state, rsca_call *call, int nargs, int nresults) {
   rscl_run run;
-  rscl_stop_enter(state, &run, L, NULL, true);
+  rscl_stop_enter(state, &run, L, call, !call);
   int status = lua_pcall(L, nargs, nresults, 0);
   (void)rscl_stop_leave(state, &run);
   free(rscl_stop_take_where(state));

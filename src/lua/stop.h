@@ -59,9 +59,12 @@ typedef struct rscl_run {
 void rscl_stop_enter(rscl_state *state, rscl_run *run, lua_State *co, struct rsca_call *call, bool closing);
 bool rscl_stop_leave(rscl_state *state, rscl_run *run);
 
-/* lua_pcall of what is called for a script, its __tostring and hooks: in a worker it has no more time than a clean-up.
- */
-int rscl_stop_pcall(lua_State *L, rscl_state *state, int nargs, int nresults);
+/* Notes what runs now, for a leave after an error that came out of what was entered since. */
+void rscl_stop_mark(rscl_state *state, rscl_run *run);
+
+/* lua_pcall of what is called for a script, its __tostring and hooks. For a call: as what it runs itself. NULL: for
+ * none; then it has no more time than a clean-up, in a worker. */
+int rscl_stop_pcall(lua_State *L, rscl_state *state, struct rsca_call *call, int nargs, int nresults);
 
 /* The same for a coroutine that Lua code resumes. nest stops L itself if that is due. unnest: whether the coroutine was
  * stopped; then it is to be closed, and the stop passed on. [-0, +0, v] */

@@ -81,6 +81,14 @@ bool rscl_worker_put(rscl_worker *worker, size_t number, rscl_worker_action acti
 
 /* ---- A state ---- */
 
+size_t rscl_worker_set_reserve(rscl_state *state, size_t bytes) {
+  if (!state->worker)
+    return 0;
+  size_t before = state->worker->memory.reserve;
+  state->worker->memory.reserve = bytes;
+  return before;
+}
+
 /* print(...): to the log. */
 static int worker_print(lua_State *L) {
   luaL_Buffer text;

@@ -41,6 +41,10 @@ struct rscl_relay;
 HRESULT rscl_script_load(rsca_manager *manager, const rsca_lua_script *source, struct rscl_relay *relay, char *message,
                          size_t size);
 
+/* How many bytes a worker's state may have beyond its limit from here on, to say what went wrong; nothing for any other
+ * state. Returns what it was. */
+size_t rscl_worker_set_reserve(rscl_state *state, size_t bytes);
+
 /* The number of an action that the script registers now; a new one while it is loaded the first time. False: it did not
  * register that one then, or there is no memory (`*known`: which). */
 bool rscl_worker_number(rscl_worker *worker, const char *name, size_t *number, bool *known);
