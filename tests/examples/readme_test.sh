@@ -46,6 +46,7 @@ grep -q -x -E 'S_OK	[0-9.]+' output || fail "the callback of first.lua wasn't ca
 says errors "$lua" errors.lua
 says streams "$lua" streams.lua
 says shared "$lua" shared.lua
+says pool "$lua" pool.lua
 
 # A newline after what does not end in one, as a terminal gets it.
 if [ -n "$program" ]; then
