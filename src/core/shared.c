@@ -434,30 +434,28 @@ static void copy_keys(const rsci_shared *shared, rsci_keys *out) {
 }
 
 rsci_keys *rsci_shared_keys(rsci_shared *shared) {
-  rsci_keys *keys = NULL;
-  bool copied = false;
-  size_t needed = 0, capacity;
-  do { /* once for the size, then until it fits */
-    capacity = needed;
-    if (capacity > 0) {
-      free(keys);
-      keys = malloc(capacity);
-      if (!keys)
-        return NULL;
-    }
+  size_t needed = sizeof(rsci_keys);
+  for (;;) { /* once for the size, then until it fits */
+    size_t capacity = needed;
+    rsci_keys *keys = malloc(capacity);
+    if (!keys)
+      return NULL;
     operation op = {.shared = shared};
     rsci_lock_take(&shared->lock);
     op.now_ns = rsci_now_ns();
     sweep(&op, SIZE_MAX);
     needed = sizeof *keys + shared->count * sizeof keys->keys[0] + shared->key_bytes;
-    copied = needed <= capacity;
-    if (copied)
+    bool fits = needed <= capacity;
+    if (fits)
       copy_keys(shared, keys);
     end(&op);
-  } while (!copied);
-  if (keys->count > 1)
-    qsort(keys->keys, keys->count, sizeof keys->keys[0], compare_keys);
-  return keys;
+    if (fits) {
+      if (keys->count > 1)
+        qsort(keys->keys, keys->count, sizeof keys->keys[0], compare_keys);
+      return keys;
+    }
+    free(keys);
+  }
 }
 
 size_t rsci_shared_bytes(rsci_shared *shared) {
