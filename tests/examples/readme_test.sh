@@ -45,6 +45,9 @@ grep -q -x -E 'it is up for [0-9.]+ seconds' output || fail "first.lua doesn't p
 grep -q -x -E 'S_OK	[0-9.]+' output || fail "the callback of first.lua wasn't called: $(cat output)"
 says errors "$lua" errors.lua
 says streams "$lua" streams.lua
+says with_luv "$lua" with_luv.lua
+cp with_luv.txt with_cqueues.txt
+says with_cqueues "$lua" with_cqueues.lua
 says shared "$lua" shared.lua
 says pool "$lua" pool.lua
 

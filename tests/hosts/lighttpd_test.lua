@@ -2,11 +2,12 @@
 -- and in one; the script edited while it runs, SIGUSR1 and SIGINT with calls in flight.
 
 local T = require "lua.support"
+local H = require "hosts.support"
 local socket = require "socket"
 local unix = require "socket.unix"
 
-local source = arg[1] or error("usage: lighttpd_test.lua FOLDER LIGHTTPD")
-local program = arg[2] or "lighttpd"
+local source, readme = arg[1], arg[2]
+local program = arg[3] or error("usage: lighttpd_test.lua FOLDER README LIGHTTPD")
 
 local function run(format, ...)
   local pipe = assert(io.popen(format:format(...)))
@@ -33,10 +34,11 @@ end
 local server = {}
 server.__index = server
 
-local function start(workers)
+-- With files for its folder, by name; one of them is lighttpd.lua.
+local function start(workers, files)
   local self = setmetatable({ folder = run("mktemp -d") }, server)
-  for _, name in ipairs { "lighttpd.lua", "actions.lua" } do
-    write_file(self.folder .. "/" .. name, read_file(source .. "/" .. name))
+  for name, text in pairs(files) do
+    write_file(self.folder .. "/" .. name, text)
   end
   write_file(self.folder .. "/lighttpd.conf", ([[
     server.modules = ( "mod_magnet" )
@@ -161,8 +163,13 @@ local function edit(self)
   T.equal(body, "3")
 end
 
+local recipe = {
+  ["lighttpd.lua"] = read_file(source .. "/lighttpd.lua"),
+  ["actions.lua"] = read_file(source .. "/actions.lua"),
+}
+
 T.test("two worker processes", function()
-  local self <close> = start(2)
+  local self <close> = start(2, recipe)
   common(self)
 
   local first, other = select(2, self:submit("sum?1"))
@@ -189,7 +196,7 @@ T.test("two worker processes", function()
 end)
 
 T.test("one process, which closes its states and opens new ones", function()
-  local self <close> = start(0)
+  local self <close> = start(0, recipe)
   common(self)
   edit(self)
 
@@ -204,6 +211,30 @@ T.test("one process, which closes its states and opens new ones", function()
   self:submit("endless")
   self:submit("endless")
   self:stop()
+end)
+
+T.test("the script in README.md answers", function()
+  local work = os.tmpname()
+  write_file(work, H.readme_program(readme, "work.lua"))
+  local self <close> = start(0, {
+    ["lighttpd.lua"] = H.readme_program(readme, "primes.lua"):gsub("/etc/lighttpd/work.lua", work),
+  })
+  for _ = 1, 2 do
+    local status, body
+    repeat
+      status, body = self:get("/rsca/?100000")
+    until status ~= 202
+    T.equal(status, 200, body)
+    T.equal(body, "9592")
+  end
+  local status, body
+  repeat
+    status, body = self:get("/rsca/?many")
+  until status ~= 202
+  T.equal(status, 500)
+  T.match(body, "^" .. work:gsub("%W", "%%%0") .. ":%d+: .* %(E_FAIL%)$")
+  self:stop()
+  assert(os.remove(work))
 end)
 
 T.finish()

@@ -24,6 +24,15 @@ function H.thread()
   return file:read("n")
 end
 
+-- The program that README.md calls by that name.
+function H.readme_program(readme, name)
+  local file <close> = assert(io.open(readme))
+  local mark = ("<!-- file: %s -->\n```lua\n"):format(name)
+  local _, before = assert(file:read("a")):find(mark, 1, true)
+  file:seek("set", assert(before, "README.md has no " .. name))
+  return (assert(file:read("a"):match("^(.-\n)```\n")))
+end
+
 -- Runs a script by this same Lua in a process of its own: its output, both streams in one, and how it ended.
 function H.child(script)
   local command = ("exec '%s' -e '%s' 2>&1"):format(arg[-1], script:gsub("'", "'\\''"))
