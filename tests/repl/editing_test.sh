@@ -114,8 +114,8 @@ exits 0
 [ "$(stat -c %a "$work/.rsca_history")" = 600 ] || fail "others can read the history"
 closes
 
-# Not where it is valgrind that is stopped.
-if [ "${RSCA_IS_EMULATED-0}" = 0 ]; then
+# Not where it is valgrind that is stopped, nor for a runtime that raises signals later.
+if [ "${RSCA_IS_EMULATED-0}" = 0 ] && [ "${RSCA_SANITIZE-}" != thread ]; then
   what="stopped by Ctrl-Z, and continued"
   cat >"$work/job" <<END
 set -m

@@ -3,7 +3,10 @@
 # shellcheck source=tests/repl/support.sh
 . ./support.sh
 
-opens_terminal "$lua host.lua nil signal"
+# What popen starts does not survive the runtime of the thread sanitizer.
+signal=signal
+[ "${RSCA_SANITIZE-}" != thread ] || signal=
+opens_terminal "$lua host.lua nil $signal"
 what="lines without an editor"
 enters 'counter' '.run hosted x' 'local n = 1' 'n + 1' 'for i = 1, 2 do'
 continues 'print(i) end'
@@ -23,10 +26,13 @@ sees 'printed'
 sees '\[3\] print: printed'
 
 what="Ctrl-C"
-enters 'print("be" .. "gun") while true do pcall(error) end'
-sees begun
-keys C-c
-sees '.*interrupted'
+# Not for a runtime that keeps signals from a thread that computes.
+if [ "${RSCA_SANITIZE-}" != thread ]; then
+  enters 'print("be" .. "gun") while true do pcall(error) end'
+  sees begun
+  keys C-c
+  sees '.*interrupted'
+fi
 enters 'print("wait" .. "ing") rsca.sleep(1000)'
 sees waiting
 keys C-c
@@ -46,8 +52,12 @@ sees '\[[0-9]+\] forever +[0-9.]+ s.*'
 sees 'second +true'
 
 what="Ctrl-C is what it was: the interpreter's own"
-sees '.*interrupted!'
-exits 1
+if [ -n "$signal" ]; then
+  sees '.*interrupted!'
+  exits 1
+else
+  exits 0
+fi
 closes
 
 # coloured PATTERN: with escape sequences, as tmux writes them.
