@@ -35,8 +35,9 @@ typedef struct rsca_call rsca_call;
  *   a failure status   the same bytes are its message, UTF-8
  *   E_PENDING          not yet: rsca_call_finish follows, exactly once, from any thread
  *
- * Runs on the thread that steps the manager, with no lock held; it may call back into any interface. It must not
- * block: the thread that steps waits for it.
+ * Runs on the thread that steps the manager, or on a worker of its pool, with no lock held; it may call back into any
+ * interface. It should not block: the thread waits for it. One that does not come back from a worker within the time
+ * limit is answered RSCA_E_TIMEOUT all the same; its worker is set aside until it does, and replaced.
  */
 typedef HRESULT (*rsca_action_fn)(void *user, rsca_call *call, const char *args, size_t size);
 
@@ -50,7 +51,7 @@ RSCA_API const char *rsca_call_name(const rsca_call *call);
  * Reports `size` bytes: in a registration one response of its own, in a run more of the one response. Copied; any bytes
  * will do. `bytes` may be NULL where `size` is 0.
  *
- * In a registration, on the thread that steps, a C callback is called before this returns. RSCA_E_BUSY: the consumer
+ * In a registration, on the thread that runs the action, a C callback is called before this returns. RSCA_E_BUSY: the consumer
  * lags and as much waits for it as may; nothing was taken, report again later.
  *
  * S_OK; E_INVALIDARG; E_OUTOFMEMORY (nothing was added); RSCA_E_CANCELLED: the call has been ended meanwhile, cancelled

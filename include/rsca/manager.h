@@ -16,7 +16,8 @@
  * releases it).
  *
  * Threads: every function may be called from any thread, from an action and from a callback, unless it says otherwise.
- * None blocks unless it says so. Callbacks and actions run with no lock held, on the thread that steps.
+ * None blocks unless it says so. Callbacks and actions run with no lock held: on the thread that steps, or with workers
+ * on one of these. What ends at its time limit, or at the end of a grace, may be told on a thread of the manager's own.
  *
  * Reference counting: the last rsca_manager_release, or Release of an interface of the manager, ends what is still in
  * flight with RSCA_E_CANCELLED and then frees the manager.
@@ -68,7 +69,7 @@ typedef struct rsca_config {
  *   size      bytes
  *   final     true: nothing follows. Always true for a run
  *
- * Called exactly once for every call that was accepted, on the thread that steps, never on the stack of the
+ * Called exactly once for every call that was accepted, on the threads named above, never on the stack of the
  * rsca_manager_run that was accepted.
  */
 typedef void (*rsca_result_fn)(void *user, HRESULT status, const void *response, size_t size, bool final);
@@ -148,8 +149,8 @@ RSCA_API HRESULT rsca_manager_unsubscribe(rsca_manager *manager, uint64_t id);
  * after its clean-up. One that is running may ask rsca_call_cancelled, and ends at its next wait; if it returns first,
  * what it returns counts.
  *
- *   grace_ms  how long a running action may go on. Not enforced yet: an action that neither waits nor returns is not
- *             stopped
+ *   grace_ms  how long an action that is running may go on. Then its Lua code is made to raise, and has clean_up_ms for
+ *             its clean-up; what can't be stopped, in a C function, ends all the same, and its result is dropped
  *
  * S_OK: asked. RSCA_E_NOT_FOUND: there is no such call, or it has ended.
  */
@@ -160,10 +161,11 @@ RSCA_API HRESULT rsca_manager_cancel(rsca_manager *manager, uint64_t id, unsigne
  * RSCA_E_CANCELLED (`immediate`), or registrations at once and runs by themselves, within drain_ms.
  *
  * On the thread that steps, outside a step, it steps until all have ended: that blocks, up to drain_ms. Everywhere
- * else it does not block.
+ * else it does not block. With workers it blocks until all have ended and the threads are joined, for drain_ms,
+ * clean_up_ms and kill_ms at most: a worker that does not come back is left to itself, with what it needs.
  *
  * S_OK: nothing is in flight any more. S_FALSE: said from inside an action or a callback, or from a thread that does
- * not step; what is in flight ends in the following steps. May be said again.
+ * not step; what is in flight ends in the following steps, or on the workers' threads. May be said again.
  */
 RSCA_API HRESULT rsca_manager_shutdown(rsca_manager *manager, bool immediate);
 
