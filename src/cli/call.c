@@ -19,7 +19,7 @@ typedef struct call {
   cli_host host;
   uint64_t id;
   bool ended;
-  bool unheard; /* stdout takes no more */
+  bool unheard;     /* stdout takes no more */
   pthread_t thread; /* that steps */
   int reason;       /* why it was ended before its time */
   int exit_status;
