@@ -8,8 +8,8 @@ if rsca.repl then -- taken out of package.loaded, and loaded again
   return rsca
 end
 
--- Says how waits wait on coroutines of the host's own, where the host has an event loop: the adapters below rsca.adapter
--- do. A state has one adapter at most; set_adapter(nil) takes it away.
+-- Says how waits wait on coroutines of the host's own, where the host has an event loop: the adapters below
+-- rsca.adapter do. A state has one adapter at most; set_adapter(nil) takes it away.
 
 local set_adapter = rsca.set_adapter
 local adapter_name

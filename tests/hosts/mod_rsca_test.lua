@@ -1,4 +1,4 @@
--- A module of Prosody that tries what rsca promises there, and writes down what came of it: prosody_test.lua reads that.
+-- A module of Prosody that tries what rsca promises there, and writes down what came of it, for prosody_test.lua.
 -- luacheck: globals module prosody
 
 local async = require "util.async";
