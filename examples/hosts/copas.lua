@@ -1,5 +1,5 @@
--- A program whose loop is copas. A thread of copas receives from an object that stands for rsca's descriptor, and steps.
--- An adapter lets other threads of copas wait: call, await, sleep and responses give way to the loop there.
+-- A program whose loop is copas. A thread of copas receives from an object that stands for rsca's descriptor, and
+-- steps. An adapter lets other threads of copas wait: call, await, sleep and responses give way to the loop there.
 --
 -- On Debian copas is packaged for older Luas and runs on 5.4, too: LUA_PATH="/usr/share/lua/5.1/?.lua;;"
 

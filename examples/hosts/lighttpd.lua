@@ -2,7 +2,7 @@
 -- One request submits an action and is answered with a number, later ones ask for the result by it.
 --
 --   GET /rsca/run/NAME?ARGS      202 and a number; 400, and why not
---   GET /rsca/result/NUMBER      200 and the response; 202: not yet; 404: no such number, or fetched already; 500 and why
+--   GET /rsca/result/NUMBER      200 and the response; 202: not yet; 404: no such number, or fetched already; 500: why
 --                                it failed
 --
 -- In lighttpd.conf:
@@ -13,10 +13,12 @@
 -- Each worker process has calls of its own. With server.max-worker above 1 a request may meet another one than the last
 -- did: a number begins with its process, and who is asked for a number of another says 421, ask again.
 
+-- luacheck: globals lighty
+
 local rsca = require "rsca"
 
--- Globals go after each request; modules stay, also when this file is edited. When lighttpd reads its configuration again
--- (SIGUSR1) all goes: the pool is shut down, and calls in flight end.
+-- Globals go after each request; modules stay, also when this file is edited. When lighttpd reads its configuration
+-- again (SIGUSR1) all goes: the pool is shut down, and calls in flight end.
 local own = package.loaded["rsca.own"]
 if not own then
   local here = debug.getinfo(1, "S").source:match("^@?(.*)/")

@@ -8,8 +8,8 @@ if rsca.repl then -- taken out of package.loaded, and loaded again
   return rsca
 end
 
--- Says how waits wait on coroutines of the host's own, where the host has an event loop: the adapters below rsca.adapter
--- do. A state has one adapter at most; set_adapter(nil) takes it away.
+-- Says how waits wait on coroutines of the host's own, where the host has an event loop: the adapters below
+-- rsca.adapter do. A state has one adapter at most; set_adapter(nil) takes it away.
 
 local set_adapter = rsca.set_adapter
 local adapter_name
@@ -29,13 +29,6 @@ local function check_adapter(adapter)
   end
 end
 
-local function finish(good, ...)
-  if not good then
-    error(..., 0)
-  end
-  return ...
-end
-
 function rsca.set_adapter(adapter)
   if adapter == nil then
     adapter_name = nil
@@ -48,16 +41,21 @@ function rsca.set_adapter(adapter)
   -- The wait that was asked for, f(...), goes on where it can yield, and this coroutine waits for that. `spawn` is
   -- rsca.spawn, but for what it returns: closing that, as when this coroutine is given up, ends what it runs.
   set_adapter(adapter.may_wait, function(spawn, f, ...)
-    local results
+    local good, first, second -- no wait has more results; and there may be no memory for a table of them
     local wait, done = waiter()
     local task <close> = spawn(function(...)
-      results = table.pack(pcall(f, ...))
+      good, first, second = pcall(f, ...)
       done()
     end, ...)
     repeat
       wait()
-    until results
-    return finish(table.unpack(results, 1, results.n))
+    until good ~= nil
+    if not good then
+      error(first, 0)
+    elseif second == nil then
+      return first
+    end
+    return first, second
   end, adapter.pending)
   adapter_name = adapter.name
 end

@@ -230,6 +230,45 @@ static void test_calling_and_waiting(void **unused) {
   fail_each(true, run_and_wait, check_ended);
 }
 
+/* On coroutines of a host's own, which an adapter resumes. */
+static void wait_as_an_adapter_says(world *w) {
+  try_lua(w, "local ready = {}\n"
+             "rsca.set_adapter { name = 'test', pending = function() end,\n"
+             "  may_wait = function() return not select(2, coroutine.running()) end,\n"
+             "  waiter = function()\n"
+             "    local co = coroutine.running()\n"
+             "    return coroutine.yield, function() ready[#ready + 1] = co end\n"
+             "  end }\n"
+             "rsca.register('two', function(_, ctx) ctx:report('one') ctx:sleep(0) return 'two' end)\n"
+             "local function start(f) coroutine.resume(coroutine.create(f)) end\n"
+             "start(function() rsca.call('echo', 'x') end)\n"
+             "start(function() for _ in rsca.responses('two') do end end)\n"
+             "start(function() local r = rsca.run('echo', 'y') if r then r:await(1) end end)\n"
+             "start(function() rsca.sleep(0) end)\n"
+             "do local co = coroutine.create(rsca.sleep) coroutine.resume(co, 1000) coroutine.close(co) end\n"
+             "for _ = 1, 12 do\n"
+             "  rsca.step()\n"
+             "  local now = ready\n"
+             "  ready = {}\n"
+             "  for _, co in ipairs(now) do coroutine.resume(co) end\n"
+             "end\n"
+             "rsca.set_adapter(nil)");
+}
+
+/* What was given up half-way may still sleep, or wait for a response that nobody takes. */
+static void check_given_up(world *w) {
+  check_status(w);
+  (void)failing_disarm();
+  run_lua(w->L, "rsca.set_adapter(nil)\n"
+                "for _ = 1, 5 do collectgarbage() rsca.step() end\n"
+                "assert(rsca.call('echo', 'x') == 'x')");
+}
+
+static void test_waiting_as_an_adapter_says(void **unused) {
+  (void)unused;
+  fail_each(true, wait_as_an_adapter_says, check_given_up);
+}
+
 static void raise_and_cancel(world *w) {
   try_lua(w, "rsca.register('raise', function() error 'no' end)\n"
              "rsca.call('raise')\n"
@@ -493,6 +532,7 @@ int main(void) {
       cmocka_unit_test(test_reporting_to_a_handler),
       cmocka_unit_test(test_running_with_a_handler),
       cmocka_unit_test(test_calling_and_waiting),
+      cmocka_unit_test(test_waiting_as_an_adapter_says),
       cmocka_unit_test(test_raising_and_cancelling),
       cmocka_unit_test(test_making_managers),
       cmocka_unit_test(test_using_native_callbacks),

@@ -1,4 +1,4 @@
--- A module of Prosody that tries what rsca promises there, and writes down what came of it: prosody_test.lua reads that.
+-- A module of Prosody that tries what rsca promises there, and writes down what came of it, for prosody_test.lua.
 -- luacheck: globals module prosody
 
 local async = require "util.async";
@@ -30,9 +30,16 @@ end
 adapter.start();
 adapter.start(); -- another module might, too
 
--- Its threads start with the first call, in the process that makes it.
+-- What was queued while modules were loaded is done in the process whose loop runs; what a thread of a pool has begun
+-- before a fork ends as cancelled, and is not lost.
 local manager = H.manager();
--- What was queued while modules were loaded is done in the process whose loop runs.
+local tells = 0;
+for _ = 1, 3 do
+	assert(manager:run("echo", "pooled", function(status)
+		tells = tells + 1;
+		equal(status == 0 or status == rsca.status.ERROR_CANCELLED, true, "the status of an early call of the pool");
+	end));
+end
 rsca.register("early", function(args)
 	return args .. " in " .. process();
 end);
@@ -118,6 +125,8 @@ local function try()
 		equal(err.name, "ERROR_TIMEOUT", "the time limit");
 		equal(ticks > before + 1, true, "the loop goes on during a call that computes");
 	end
+
+	equal(tells, 3, "results of the early calls of the pool");
 
 	-- Another adapter is an error; stopped and started again it goes on.
 	good, problem = pcall(rsca.set_adapter, { name = "x", may_wait = print, waiter = print });

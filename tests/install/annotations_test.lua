@@ -305,4 +305,25 @@ T.test("every type that is named is there", function()
   end
 end)
 
+-- Not all of them can be loaded here, so this looks at their text.
+T.test("the adapters", function()
+  local function functions_of(file)
+    local found = {}
+    for line in io.lines(file) do
+      local name, parameters = line:match("^function adapter%.([%w_]+)(%b())")
+      if name then
+        found[name .. parameters] = true
+      end
+    end
+    return found
+  end
+  for _, name in ipairs { "luv", "cqueues", "prosody" } do
+    local file = ("lua/rsca/annotations/adapter_%s.lua"):format(name)
+    T.equal(type(assert(loadfile(file, "t", {}))()), "table")
+    local real = functions_of(("lua/rsca/adapter/%s.lua"):format(name))
+    T.truthy(real["start()"] or real["start(cq)"])
+    same_names("rsca.adapter." .. name, real, functions_of(file))
+  end
+end)
+
 T.finish()

@@ -398,7 +398,7 @@ T.test("a coroutine that is collected while it waits leaves nothing behind", fun
   host.ours[co] = true
   assert(coroutine.resume(co))
   T.equal(rsca.loop(0.01), false)
-  co = nil
+  co = nil -- luacheck: ignore
   nothing_is_left()
   rsca.set_adapter(nil)
   rsca.set_adapter(adapter)

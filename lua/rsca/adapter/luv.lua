@@ -3,7 +3,7 @@
 --   local adapter = require("rsca.adapter.luv").start()
 --
 -- From then on luv's loop runs what is due. Callbacks of luv can't wait, so there one uses rsca.run with a callback, or
--- starts a coroutine with adapter.spawn or adapter.wrap: in those call, await, sleep and responses give way to the loop.
+-- starts a coroutine with adapter.spawn or adapter.wrap: in those call, await, sleep and responses give way.
 
 local uv = require "luv"
 local rsca = require "rsca"

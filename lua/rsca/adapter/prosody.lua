@@ -2,8 +2,9 @@
 --
 --   local adapter = require("rsca.adapter.prosody").start()
 --
--- From then on Prosody's loop runs what is due. Where Prosody's own code may wait, in what util.async runs, call, await,
--- sleep and responses give way to the loop. Several modules may start it; a module that is unloaded leaves it running.
+-- From then on Prosody's loop runs what is due. Where Prosody's own code may wait, in what util.async runs, there call,
+-- await, sleep and responses give way. Several modules may start it; a module that is unloaded leaves it running.
+-- luacheck: globals prosody
 
 local async = require "util.async"
 local server = require "net.server"
