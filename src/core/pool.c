@@ -23,6 +23,7 @@ struct worker {
   rsci_engine *native;  /* held */
   rsci_engine *script;  /* held; NULL: not open */
   atomic_bool retiring; /* takes no more calls */
+  bool serving;         /* takes calls: a step made while its context is opened or closed does not; its thread */
   /* The pool's lock: */
   bool idle, started, exited, set_aside, detached;
   /* The service's: what it saw of its progress, and since when that has not changed. */
@@ -115,7 +116,7 @@ static bool front_withdraw(rsci_engine *engine, rsca_call *call) {
 static rsci_task *feed(void *feeder) {
   worker *w = feeder;
   rsci_pool *pool = w->pool;
-  if (atomic_load(&w->retiring) || atomic_load_explicit(&pool->queued, memory_order_relaxed) == 0)
+  if (!w->serving || atomic_load(&w->retiring) || atomic_load_explicit(&pool->queued, memory_order_relaxed) == 0)
     return NULL;
   if (pool->script && !w->script)
     return NULL; /* its state is being made, or goes: that steps, too */
@@ -317,6 +318,7 @@ static bool go_idle(worker *w) {
 }
 
 static void serve(worker *w) {
+  w->serving = true;
   while (!atomic_load(&w->retiring)) {
     size_t ran;
     (void)rsci_runner_step(w->runner, STEP_BUDGET, &ran);
@@ -326,6 +328,7 @@ static void serve(worker *w) {
       (void)rsci_runner_wait(w->runner, UINT64_MAX);
     leave_idle(w);
   }
+  w->serving = false;
 }
 
 static void *worker_main(void *user) {

@@ -452,11 +452,15 @@ void rscl_fiber_abandon(rscl_fiber *fiber, HRESULT status, const char *why) {
   lua_State *L = state->service;
   rscl_fiber_kind kind = fiber->kind;
   rsca_call *call = fiber->call;
+  rscl_subscription *subscription = fiber->subscription;
   fiber->call = NULL;
+  fiber->subscription = NULL;
   (void)rscl_push_box(L);
   lua_getiuservalue(L, -1, RSCL_UV_SLOTS);
   retire(fiber, L, lua_gettop(L));
   lua_pop(L, 2);
+  if (subscription)
+    rscl_subscription_handled(subscription, S_OK);
   if (kind == RSCL_ACTION)
     rsci_call_finish(call, status, why, strlen(why));
   else
