@@ -115,6 +115,7 @@ rsca_call *rsci_calls_accept(rsci_calls *calls, rsci_action *action, const char 
   atomic_store_explicit(&call->phase, RSCI_CALL_NEW, memory_order_relaxed);
   atomic_store_explicit(&call->cancelled, NULL, memory_order_relaxed);
   atomic_store_explicit(&call->stop, false, memory_order_relaxed);
+  atomic_store_explicit(&call->ends, false, memory_order_relaxed);
   atomic_store_explicit(&call->telling, RSCI_TELLING_NOTHING, memory_order_relaxed);
   atomic_store_explicit(&call->due_ns, UINT64_MAX, memory_order_relaxed);
   call->stretch_ns = 0;

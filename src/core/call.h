@@ -80,6 +80,7 @@ struct rsca_call {
   _Atomic int phase;
   _Atomic(const char *) cancelled; /* why it should stop; NULL: it should not */
   atomic_bool stop;                /* its patience is over: what runs is made to raise */
+  atomic_bool ends;                /* what runs has taken note of that, and cleans up */
   _Atomic(char *) where;           /* owned: where it was when that happened, and what its end says; NULL: not known */
   atomic_int telling;
   uint64_t accepted_ns;    /* coarse */

@@ -66,8 +66,8 @@ static void stop_call(rsci_service *service, rsca_call *call) {
 
 /* It was told, and has not ended yet. */
 static void attend_stopped(rsci_service *service, rsca_call *call) {
-  if (call->watch == RSCI_WATCH_STOPPED && atomic_load(&call->where)) {
-    /* It has raised, and is cleaning up: that is given its time. */
+  if (call->watch == RSCI_WATCH_STOPPED && atomic_load(&call->ends)) {
+    /* It ends, and cleans up: that is given its time. */
     call->watch = RSCI_WATCH_RAISED;
     atomic_store(&call->due_ns, rsci_now_ns() + service->manager->config.clean_up_ms * RSCI_NS_PER_MS + ANSWER_NS);
     return;

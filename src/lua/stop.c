@@ -105,7 +105,9 @@ static int where_main(lua_State *L) {
 /* Tells where `co` was: the first time only, afterwards the frames are gone. An error must not come out of a hook, so
  * where there is no memory nobody will know. */
 static void note_where(lua_State *L, lua_State *co, rscl_state *state) {
-  const rsca_call *call = atomic_load(&state->engine.running);
+  rsca_call *call = atomic_load(&state->engine.running);
+  if (call)
+    atomic_store(&call->ends, true); /* first of all: this takes its time where the stack is deep */
   if ((call && atomic_load(&call->where)) || !lua_checkstack(L, 4))
     return;
   size_t before = rscl_worker_set_reserve(state, RSCL_MEMORY_RESERVE);
