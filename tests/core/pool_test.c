@@ -26,9 +26,11 @@ static pthread_t last_thread;
 
 static int set_up(void **unused) {
   (void)unused;
+  (void)pthread_mutex_lock(&lock);
   waiting = endings = 0;
   open_gate = false;
   last_status = S_OK;
+  (void)pthread_mutex_unlock(&lock);
   return 0;
 }
 
@@ -39,10 +41,13 @@ static void wait_until(const int *count, int least) {
   (void)pthread_mutex_unlock(&lock);
 }
 
+/* All have gone through when this returns. */
 static void open_the_gate(void) {
   (void)pthread_mutex_lock(&lock);
   open_gate = true;
   (void)pthread_cond_broadcast(&changed);
+  while (waiting > 0)
+    (void)pthread_cond_wait(&changed, &lock);
   (void)pthread_mutex_unlock(&lock);
 }
 
@@ -57,6 +62,7 @@ static HRESULT gated(void *user, rsca_call *call, const char *args, size_t size)
   while (!open_gate)
     (void)pthread_cond_wait(&changed, &lock);
   waiting--;
+  (void)pthread_cond_broadcast(&changed);
   (void)pthread_mutex_unlock(&lock);
   return S_OK;
 }
