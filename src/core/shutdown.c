@@ -294,13 +294,12 @@ HRESULT rsci_manager_begin_shutdown(rsca_manager *manager, bool immediate) {
 }
 
 static HRESULT shut_pool_down(rsca_manager *manager, bool immediate) {
-  if (rsci_manager_begin_shutdown(manager, immediate) == S_FALSE) {
-    if (rsci_pool_is_here(manager->pool)) {
-      rsci_service_leave_alone(&manager->service);
-      return S_FALSE;
-    }
-    rsci_service_join(&manager->service);
+  bool under_way = rsci_manager_begin_shutdown(manager, immediate) == S_FALSE;
+  if (under_way && rsci_pool_is_here(manager->pool)) {
+    rsci_service_leave_alone(&manager->service);
+    return S_FALSE;
   }
+  rsci_service_join(&manager->service); /* also where it has ended before */
   return is_awaited(manager) ? S_FALSE : S_OK;
 }
 
