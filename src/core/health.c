@@ -62,6 +62,13 @@ void rsci_health_tell(rsca_manager *manager) {
   }
 }
 
+bool rsci_health_is_posted(rsca_manager *manager) {
+  rsci_lock_take(&manager->lock);
+  bool posted = manager->health.posted;
+  rsci_lock_leave(&manager->lock);
+  return posted;
+}
+
 static void health_run(rsci_task *task) {
   rsca_manager *manager = (rsca_manager *)((char *)task - offsetof(rsca_manager, health.task));
   rsci_lock_take(&manager->lock);

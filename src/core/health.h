@@ -31,4 +31,7 @@ extern const IPmHealthAndIdleMonitorVtbl rsci_health_monitor_vtbl;
  * manager. */
 void rsci_health_tell(rsca_manager *manager);
 
+/* Whether its task is on the way. */
+bool rsci_health_is_posted(rsca_manager *manager);
+
 #endif

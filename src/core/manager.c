@@ -288,7 +288,7 @@ HRESULT rsci_manager_run(rsca_manager *manager, rsci_session *session, const cha
     action = rsci_registry_find(&manager->registry, name, name_size);
     limit_ns = find_limit(manager, action, sink);
   }
-  if (action && rsci_engine_is_closed(action->engine))
+  if (action && !manager->pool && rsci_engine_is_closed(action->engine))
     status = RPC_E_DISCONNECTED;
   else if (manager->state != RSCI_OPEN)
     status = RSCA_E_SHUTDOWN_IN_PROGRESS;

@@ -91,14 +91,19 @@ static void take(rsci_pool *pool, rsca_call *call) {
 static bool front_submit(rsci_engine *engine, rsca_call *call) {
   rsci_pool *pool = ((front *)engine)->pool;
   rsci_lock_take(&pool->lock);
-  put(pool, call);
-  worker *free_one = pool->idle;
+  /* Whoever has ended it already did not find it here, and nobody may be left to take it. */
+  bool ended = atomic_load(&call->phase) == RSCI_CALL_ENDED;
+  if (!ended)
+    put(pool, call);
+  worker *free_one = ended ? NULL : pool->idle;
   if (free_one) {
     pool->idle = free_one->next_idle;
     free_one->idle = false;
     rsci_runner_kick(free_one->runner);
   }
   rsci_lock_leave(&pool->lock);
+  if (ended)
+    rsci_call_let_go(call);
   return true;
 }
 
@@ -581,6 +586,11 @@ uint64_t rsci_pool_attend(rsci_pool *pool) {
     return 0;
   }
   return rsci_manager_unended(manager) > 0 ? UINT64_MAX : end(pool);
+}
+
+void rsci_pool_close(rsci_pool *pool) {
+  rsci_engine_close(&pool->native_front->engine);
+  rsci_engine_close(&pool->script_front->engine);
 }
 
 bool rsci_pool_is_done(rsci_pool *pool) {

@@ -51,6 +51,9 @@ bool rsci_pool_start(rsci_pool *pool);
 /* On the service's thread: replaces workers and shuts down. Returns when it wants to be called again. */
 uint64_t rsci_pool_attend(rsci_pool *pool);
 
+/* The service ends: what was posted to it is dropped, and what others post is refused. On its thread. */
+void rsci_pool_close(rsci_pool *pool);
+
 /* After a shutdown: no thread of it is left, but for what is stuck. */
 bool rsci_pool_is_done(rsci_pool *pool);
 

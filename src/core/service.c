@@ -125,13 +125,15 @@ static void *service_main(void *user) {
       uint64_t pool_ns = rsci_pool_attend(manager->pool);
       if (pool_ns < next_ns)
         next_ns = pool_ns;
-      if (rsci_pool_is_done(manager->pool))
+      if (rsci_pool_is_done(manager->pool) && !rsci_health_is_posted(manager))
         break;
     }
     uint64_t now_ns = rsci_now_ns();
     if (ran == 0 && next_ns > now_ns && !atomic_load(&service->stop))
       (void)rsci_runner_wait(service->runner, next_ns == UINT64_MAX ? UINT64_MAX : next_ns - now_ns);
   }
+  if (manager->pool)
+    rsci_pool_close(manager->pool);
   rsci_lock_take(&manager->lock);
   bool alone = service->alone;
   service->phase = alone ? RSCI_SERVICE_JOINED : RSCI_SERVICE_DONE;
