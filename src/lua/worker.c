@@ -119,8 +119,7 @@ static int open_main(lua_State *L) {
   rscl_worker *worker = lua_touserdata(L, 1);
   rscl_script *script = worker->script;
   luaL_openlibs(L);
-  script->status = rscl_lua_open(L, script->manager, worker);
-  if (FAILED(script->status))
+  if (FAILED(rscl_lua_open(L, script->manager, worker)))
     return luaL_error(L, "not enough memory to open rsca");
   rscl_nesting_open(L, true);
   rscl_children_open(L, &script->mask);
@@ -198,9 +197,10 @@ static rsci_engine *script_open(void *user, rsci_runner *runner) {
   worker->loading = false;
   if (status != LUA_OK) {
     const char *text = lua_tostring(L, -1);
-    fail(script, status == LUA_ERRMEM ? E_OUTOFMEMORY : E_FAIL, text ? text : "not enough memory");
-    if (script->loaded)
+    if (script->loaded) /* on a thread of its own, as others do: what loading it came to is not theirs to touch */
       tell(script, L, text ? text : "not enough memory");
+    else
+      fail(script, status == LUA_ERRMEM ? E_OUTOFMEMORY : E_FAIL, text ? text : "not enough memory");
     close_lua(worker);
     return NULL;
   }
