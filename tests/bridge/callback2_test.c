@@ -15,7 +15,8 @@ typedef struct recorder recorder;
 struct recorder {
   ICustomAction2ResultCallback iface;
   atomic_uint refs;
-  unsigned responses, finals;
+  unsigned responses;
+  atomic_uint finals;
   HRESULT answer; /* what it returns */
   HRESULT status; /* of the last report */
   size_t size;
@@ -515,6 +516,35 @@ static void test_state_closes_with_open_registrations(void **unused) {
   world_fini(&w);
 }
 
+/* A worker calls it, on its own thread. */
+static void test_worker_reports_to_it(void **unused) {
+  (void)unused;
+  world w;
+  world_init(&w);
+  run_lua(w.L, "pool = assert(rsca.manager { workers = 2, chunk = [[\n"
+               "  local rsca = require 'rsca'\n"
+               "  rsca.register('count', function(args, ctx) for i = 1, args do assert(ctx:report(i)) end end)\n"
+               "  rsca.register('waits', function(_, ctx) ctx:report('first'); ctx:sleep(1000) end)\n"
+               "]] })\n"
+               "assert(pool:RegisterCustomActionCallback('count', '3', c) == 0)");
+  while (atomic_load(&w.native->finals) == 0) {
+  }
+  assert_string_equal(w.native->all, "123");
+  assert_int_equal(w.native->status, S_FALSE);
+  assert_false(pthread_equal(w.native->thread, pthread_self()));
+  run_lua(w.L, "assert(pool:RegisterCustomActionCallback('waits', '', c) == 0)\n"
+               "assert(pool:RegisterCustomActionCallback('waits', '', c) == S.ERROR_ALREADY_EXISTS)\n"
+               "assert(pool:UnregisterCustomActionCallback('waits') == 0)");
+  while (atomic_load(&w.native->finals) == 1) {
+  }
+  assert_int_equal(w.native->status, S_FALSE);
+  run_lua(w.L, "assert(pool:RegisterCustomActionCallback('waits', '', c) == 0); pool:close()");
+  assert_int_equal(w.native->finals, 3);
+  assert_int_equal(w.native->status, RSCA_E_CANCELLED);
+  assert_int_equal(refs(w.native), 2);
+  world_fini(&w);
+}
+
 /* ---- Registered with a manager of somebody else ---- */
 
 /* It goes through as it is: called directly, where and when that manager reports. */
@@ -797,6 +827,7 @@ int main(void) {
       cmocka_unit_test_setup(test_registration_keeps_the_scripts_manager, set_up),
       cmocka_unit_test_setup(test_sessions_have_names_of_their_own, set_up),
       cmocka_unit_test_setup(test_state_closes_with_open_registrations, set_up),
+      cmocka_unit_test_setup(test_worker_reports_to_it, set_up),
       cmocka_unit_test_setup(test_foreign_manager_gets_it_as_it_is, set_up),
       cmocka_unit_test_setup(test_foreign_manager_refuses_it, set_up),
       cmocka_unit_test_setup(test_foreign_registration_outlives_the_state, set_up),

@@ -356,6 +356,7 @@ static void test_pool_that_has_not_started_starts_in_the_child(void **unused) {
                   "pool:close()");
 }
 
+#ifndef __SANITIZE_THREAD__ /* its runtime starts no threads in a child */
 static void test_pool_starts_afresh_in_the_child(void **unused) {
   (void)unused;
   run_pool_script("equal(pool:call('echo', 'before'), 'before')\n"
@@ -398,6 +399,7 @@ static void test_pool_that_is_kept_ends_what_ran_as_cancelled(void **unused) {
                   "end)\n"
                   "pool:close()");
 }
+#endif
 
 int main(void) {
   const struct CMUnitTest tests[] = {
@@ -414,9 +416,11 @@ int main(void) {
       cmocka_unit_test(test_coroutines_of_a_host_that_wait_get_nil_and_an_error),
       cmocka_unit_test(test_child_that_closes_its_state_runs_nothing_of_its_parents),
       cmocka_unit_test(test_pool_that_has_not_started_starts_in_the_child),
+#ifndef __SANITIZE_THREAD__
       cmocka_unit_test(test_pool_starts_afresh_in_the_child),
       cmocka_unit_test(test_who_waits_for_a_pool_in_the_child_gets_nil_and_an_error),
       cmocka_unit_test(test_pool_that_is_kept_ends_what_ran_as_cancelled),
+#endif
   };
   return cmocka_run_group_tests_name("fork", tests, NULL, NULL);
 }

@@ -410,6 +410,7 @@ static void test_fork_inside_an_action_may_keep_what_follows(void **unused) {
 
 /* ---- Time limits: the thread that sees to them is the parent's ---- */
 
+#ifndef __SANITIZE_THREAD__ /* its runtime starts no threads in a child */
 static void test_child_of_a_manager_with_a_time_limit_drops_too(void **unused) {
   (void)unused;
   world w;
@@ -448,6 +449,7 @@ static void test_calls_that_a_child_keeps_keep_their_time_limit(void **unused) {
   assert_int_equal(rsca_call_finish(w.pending.call, S_OK, NULL, 0), S_OK);
   assert_int_equal(rsca_manager_release(w.manager), 0);
 }
+#endif
 
 /* ---- Other callbacks ---- */
 
@@ -558,8 +560,10 @@ int main(void) {
       cmocka_unit_test(test_child_waits_as_any_host),
       cmocka_unit_test(test_fork_inside_an_action_is_heard_of_in_the_parent_only),
       cmocka_unit_test(test_fork_inside_an_action_may_keep_what_follows),
+#ifndef __SANITIZE_THREAD__
       cmocka_unit_test(test_child_of_a_manager_with_a_time_limit_drops_too),
       cmocka_unit_test(test_calls_that_a_child_keeps_keep_their_time_limit),
+#endif
       cmocka_unit_test(test_interface_callbacks_streams_and_health_are_dropped_or_kept_alike),
   };
   return cmocka_run_group_tests_name("fork", tests, NULL, NULL);
