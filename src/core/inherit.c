@@ -41,7 +41,7 @@ static void leave_service(rsca_manager *manager, bool keep) {
   rsci_lock_leave(&manager->lock);
   if (ran)
     rsci_calls_unkeep(&manager->calls); /* what the thread kept */
-  if (keep && rsci_manager_live(manager) > 0)
+  if ((ran || manager->pool) && keep && rsci_manager_live(manager) > 0)
     (void)rsci_manager_start_threads(manager); /* what is kept may have a time limit, or be for workers */
 }
 

@@ -241,6 +241,7 @@ static void test_main_program_that_waits_in_the_child_gets_nil_and_an_error(void
              "end\n"
              "rsca.run('forks', '', hears 'forks')\n"
              "equal(expect('sleep', rsca.sleep(0.02)), true)\n"
+             "steps()\n"
              "equal(told(), 'forks S_OK')\n"
              "equal(expect('call', rsca.call('forks')), 'parent')\n"
              "rsca.run('forks', '', hears 'forks')\n"

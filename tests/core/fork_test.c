@@ -144,6 +144,18 @@ static void test_child_that_shuts_down_waits_for_nothing_of_its_parents(void **u
 
 /* ---- Keeping ---- */
 
+/* Threads of this process. */
+static unsigned count_threads(void) {
+  unsigned threads = 0;
+  char line[256];
+  FILE *file = fopen("/proc/self/status", "r");
+  while (file && fgets(line, sizeof line, file))
+    (void)sscanf(line, "Threads: %u", &threads);
+  if (file)
+    (void)fclose(file);
+  return threads;
+}
+
 static void child_keeps(void *user) {
   world *w = user;
   child_expects(rsca_manager_after_fork(w->manager, true) == S_OK);
@@ -155,6 +167,22 @@ static void child_keeps(void *user) {
   child_expects(w->running.reports == 1);
   child_expects(rsca_call_finish(w->pending.call, S_OK, NULL, 0) == S_OK);
   child_expects(rsca_manager_release(w->manager) == 0);
+}
+
+static void child_starts_no_thread(void *user) {
+  unsigned before = count_threads();
+  child_expects(before > 0);
+  child_expects(rsca_manager_after_fork(((world *)user)->manager, true) == S_OK);
+  child_expects(count_threads() == before);
+  _exit(0);
+}
+
+static void test_child_that_keeps_starts_no_thread_that_its_parent_had_not(void **unused) {
+  (void)unused;
+  world w;
+  world_init(&w);
+  assert_int_equal(in_child(child_starts_no_thread, &w), 0);
+  world_fini(&w);
 }
 
 static void test_child_that_keeps_runs_queued_calls_and_running_ones_end_cancelled(void **unused) {
@@ -550,6 +578,7 @@ int main(void) {
       cmocka_unit_test(test_child_that_submits_before_it_steps_keeps_its_own_call),
       cmocka_unit_test(test_child_that_only_releases_tells_nobody),
       cmocka_unit_test(test_child_that_shuts_down_waits_for_nothing_of_its_parents),
+      cmocka_unit_test(test_child_that_keeps_starts_no_thread_that_its_parent_had_not),
       cmocka_unit_test(test_child_that_keeps_runs_queued_calls_and_running_ones_end_cancelled),
       cmocka_unit_test(test_after_fork_says_when_there_is_nothing_to_inherit_or_it_is_too_late),
       cmocka_unit_test(test_child_of_a_child_keeps_too),
