@@ -151,7 +151,7 @@ static void undo_outcome(rscl_state *state, void *subject, lua_State *L, int sta
     retire(fiber, L, lua_gettop(L));
   lua_pop(L, 2);
   if (subscription)
-    rscl_subscription_handled(subscription, E_FAIL);
+    rscl_subscription_broken_off(subscription);
   if (!call)
     return;
   if (kind == RSCL_HANDLER) {

@@ -237,6 +237,14 @@ void rscl_subscription_handled(rscl_subscription *sub, HRESULT answer) {
   subscription_release(sub);
 }
 
+void rscl_subscription_broken_off(rscl_subscription *sub) {
+  if (sub->pumping) {
+    sub->pumping = false;
+    subscription_release(sub); /* the pump's; never the last */
+  }
+  rscl_subscription_handled(sub, E_FAIL);
+}
+
 static void arrived_run(rsci_task *task) {
   rsci_stream *stream = rsci_stream_of_arrived(task);
   rsci_stream_arrived(stream);

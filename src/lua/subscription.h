@@ -59,6 +59,9 @@ HRESULT rscl_register_callback(lua_State *L, rscl_state *state, int proxy, rscl_
 /* The handler that was given a response has ended; the fiber's reference goes with it. */
 void rscl_subscription_handled(rscl_subscription *subscription, HRESULT answer);
 
+/* The same where an error has hit the turn meanwhile: a pump that ran the handler does not go on. */
+void rscl_subscription_broken_off(rscl_subscription *subscription);
+
 /* Whether the call answers a registration whose handler hangs on a proxy of this state. */
 bool rscl_subscription_hangs(const rscl_state *state, const rsca_call *call);
 

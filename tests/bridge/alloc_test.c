@@ -362,6 +362,18 @@ static void test_subscribing(void **unused) {
   fail_each(true, subscribe_with_a_handler, check_streams);
 }
 
+/* The loop comes to its end though memory runs out while the handler's error is looked at. */
+static void subscribe_with_a_handler_that_raises(world *w) {
+  prepare_streams(w);
+  try_lua(w, "rsca.subscribe('count', '5', function() error('no') end)\n"
+             "rsca.loop()");
+}
+
+static void test_subscribing_with_a_handler_that_raises(void **unused) {
+  (void)unused;
+  fail_each(true, subscribe_with_a_handler_that_raises, check_ended);
+}
+
 /* The response that an action returns counts like one that it reported. */
 static void subscribe_to_what_is_returned(world *w) {
   prepare_streams(w);
@@ -537,6 +549,7 @@ int main(void) {
       cmocka_unit_test(test_making_managers),
       cmocka_unit_test(test_using_native_callbacks),
       cmocka_unit_test(test_subscribing),
+      cmocka_unit_test(test_subscribing_with_a_handler_that_raises),
       cmocka_unit_test(test_subscribing_to_what_is_returned),
       cmocka_unit_test(test_subscribing_to_what_is_reported_late),
       cmocka_unit_test(test_lagging_behind),
