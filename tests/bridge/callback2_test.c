@@ -101,7 +101,8 @@ static void recorder_end(recorder *self) {
 }
 
 static void forget_reports(recorder *self) {
-  self->responses = self->finals = 0;
+  self->responses = 0;
+  self->finals = 0;
   self->all[0] = '\0';
 }
 
