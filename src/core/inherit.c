@@ -16,7 +16,9 @@ static rsca_call *next_to_end(rsca_manager *manager, size_t *place, bool keep) {
     if (!call || call->forks == rsci_forks())
       continue;
     int phase = atomic_load(&call->phase);
-    if (phase == RSCI_CALL_ENDED || (keep && phase != RSCI_CALL_RUNNING))
+    /* One that a worker has taken out of the queue, and not begun, nobody would begin any more. */
+    bool taken = atomic_load(&call->engine) != call->action->engine;
+    if (phase == RSCI_CALL_ENDED || (keep && phase != RSCI_CALL_RUNNING && !taken))
       continue;
     found = call;
     if (!rsci_call_mark_cancelled(call, rsci_forked))
