@@ -163,7 +163,8 @@ void rsci_call_let_go(rsca_call *call) {
   buffer_empty(&call->args);
   buffer_empty(&call->report);
   buffer_empty(&call->result);
-  free(atomic_exchange_explicit(&call->where, NULL, memory_order_relaxed));
+  free(atomic_load_explicit(&call->where, memory_order_relaxed));
+  atomic_store_explicit(&call->where, NULL, memory_order_relaxed);
   rsci_lock_take(calls->lock);
   rsci_engine *engine = atomic_load_explicit(&call->engine, memory_order_relaxed);
   bool taken = engine != action->engine; /* by a worker, and its engine held */
@@ -208,7 +209,7 @@ static void leave_session(rsca_call *call) {
 bool rsci_call_post(rsca_call *call) {
   /* Only now may it end: whoever ends it gives back what the sink holds. */
   call->sink.ops->hold(call->sink.object);
-  atomic_store(&call->phase, RSCI_CALL_QUEUED);
+  atomic_store_explicit(&call->phase, RSCI_CALL_QUEUED, memory_order_release);
   rsci_engine *engine = call->action->engine;
   if (engine->ops->submit ? engine->ops->submit(engine, call) : rsci_engine_post(engine, &call->task))
     return true;

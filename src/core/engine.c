@@ -8,7 +8,7 @@ bool rsci_engine_init(rsci_engine *engine, const rsci_engine_ops *ops, rsci_runn
   rsci_runner_hold(runner);
   engine->runner = runner;
   atomic_init(&engine->running, NULL);
-  engine->closed = false;
+  atomic_init(&engine->closed, false);
   return true;
 }
 
@@ -31,7 +31,7 @@ bool rsci_engine_post(rsci_engine *engine, rsci_task *task) {
     return rsci_engine_post_here(engine, task);
   task->engine = engine;
   rsci_lock_take(&engine->lock);
-  bool open = !engine->closed;
+  bool open = !atomic_load_explicit(&engine->closed, memory_order_relaxed);
   if (open)
     rsci_runner_post(engine->runner, task);
   rsci_lock_leave(&engine->lock);
@@ -40,7 +40,7 @@ bool rsci_engine_post(rsci_engine *engine, rsci_task *task) {
 
 bool rsci_engine_post_here(rsci_engine *engine, rsci_task *task) {
   /* Closing happens on this very thread, so it needs no guard. */
-  if (engine->closed)
+  if (atomic_load_explicit(&engine->closed, memory_order_relaxed))
     return false;
   task->engine = engine;
   rsci_runner_post_here(engine->runner, task);
@@ -48,15 +48,12 @@ bool rsci_engine_post_here(rsci_engine *engine, rsci_task *task) {
 }
 
 bool rsci_engine_is_closed(rsci_engine *engine) {
-  rsci_lock_take(&engine->lock);
-  bool closed = engine->closed;
-  rsci_lock_leave(&engine->lock);
-  return closed;
+  return atomic_load_explicit(&engine->closed, memory_order_acquire);
 }
 
 void rsci_engine_close(rsci_engine *engine) {
   rsci_lock_take(&engine->lock);
-  engine->closed = true;
+  atomic_store_explicit(&engine->closed, true, memory_order_release);
   rsci_lock_leave(&engine->lock);
   rsci_runner_flush(engine->runner, engine);
 }

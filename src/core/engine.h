@@ -49,8 +49,8 @@ struct rsci_engine {
   rsci_refs refs;
   rsci_runner *runner;                 /* held */
   _Atomic(struct rsca_call *) running; /* whose code is on the stack of the thread that steps; NULL: nobody's */
-  rsci_lock lock;                      /* Protects `closed` against a post under way */
-  bool closed;
+  rsci_lock lock;                      /* no post is under way while `closed` is set */
+  atomic_bool closed;
 };
 
 /* False: out of memory, and nothing is held. Holds `runner`. */

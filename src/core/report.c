@@ -107,9 +107,11 @@ void rsci_call_flush_late(rsca_call *call) {
 }
 
 void rsci_call_drop_late(rsca_call *call) {
-  struct rsci_late *late;
-  while ((late = late_take(call)) != NULL)
+  while (call->late) {
+    struct rsci_late *late = call->late;
+    call->late = late->next;
     free(late);
+  }
 }
 
 static rsca_call *call_of_late(rsci_task *task) {

@@ -135,14 +135,13 @@ static void undo_start(rscl_state *state, void *subject, lua_State *L, int statu
   rsci_call_finish(subject, status == LUA_ERRMEM ? E_OUTOFMEMORY : E_FAIL, message, size);
 }
 
-/* Pushes its coroutine. [-0, +1, m] */
+/* [-0, +0, m] */
 static rscl_fiber *create_fiber(lua_State *L, rscl_state *state, rsca_call *call) {
   if (rscl_subscription_hangs(state, call)) {
     lua_getiuservalue(L, RSCL_TURN_BOX, RSCL_UV_MANAGERS);
     if (lua_rawgetp(L, -1, rsci_manager_of_call(call)) == LUA_TUSERDATA) {
       rscl_fiber *fiber = rscl_fiber_create_hanging(L, -1, state, call);
-      lua_replace(L, -3);
-      lua_pop(L, 1);
+      lua_pop(L, 2);
       return fiber;
     }
     lua_pop(L, 2);
@@ -182,7 +181,6 @@ void rscl_action_start(rsci_engine *engine, rsca_call *call) {
     nargs = 2;
   }
   rscl_fiber *fiber = create_fiber(L, state, call);
-  lua_pop(L, 1);
   if (ctx)
     *ctx = (context){.ticket = rscl_fiber_ticket(fiber), .hangs = fiber->hangs_on != NULL, .id = call->id};
   call->fiber = fiber;
@@ -218,7 +216,7 @@ static rscl_outcome failed_result(lua_State *L, rscl_state *state, rsca_call *ca
     lua_getfield(L, first + 1, "message");
   } else {
     outcome.status = rscl_failure_status(L, first + 2, E_FAIL);
-    if (lua_isnil(L, first + 1))
+    if (lua_isnoneornil(L, first + 1))
       return outcome; /* a status says enough */
     lua_pushvalue(L, first + 1);
   }
@@ -230,11 +228,11 @@ static rscl_outcome failed_result(lua_State *L, rscl_state *state, rsca_call *ca
 rscl_outcome rscl_action_returned(lua_State *L, rscl_state *state, rsca_call *call, int first, int nresults) {
   rscl_outcome outcome = {S_OK, NULL, 0};
   int type = lua_type(L, first);
-  if (type == LUA_TNIL && (!lua_isnil(L, first + 1) || FAILED(rscl_failure_status(L, first + 2, S_OK))))
+  if (type <= LUA_TNIL && (!lua_isnoneornil(L, first + 1) || FAILED(rscl_failure_status(L, first + 2, S_OK))))
     return failed_result(L, state, call, first);
   if (type == LUA_TSTRING || type == LUA_TNUMBER)
     outcome.bytes = lua_tolstring(L, first, &outcome.size);
-  else if (type != LUA_TNIL)
+  else if (type > LUA_TNIL)
     return wrong_result(
         L, call, lua_pushfstring(L, "a %s; a string, a number or nothing was expected", luaL_typename(L, first)));
   if (nresults > 1 && !lua_isnil(L, first + 1) && !rscl_to_status(L, first + 1, &outcome.status))

@@ -26,7 +26,7 @@ typedef struct rscl_outcome {
   size_t size;
 } rscl_outcome;
 
-/* `nresults` results from index `first`, filled up with nil to RSCL_MOST_RESULTS. [-0, +1, e] */
+/* The `nresults` (at most RSCL_MOST_RESULTS) results from index `first` to the top. [-0, +1, e] */
 rscl_outcome rscl_action_returned(lua_State *L, rscl_state *state, rsca_call *call, int first, int nresults);
 
 /* register(name [, options], function): arguments from index `first`. The function is kept in the user value of the

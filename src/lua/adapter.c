@@ -75,7 +75,6 @@ static int spawn(lua_State *L) {
   lua_getiuservalue(L, RSCL_BOX, RSCL_UV_SLOTS);
   lua_insert(L, 2);
   rscl_fiber *fiber = rscl_fiber_create(L, 2, state, RSCL_SPAWNED, NULL);
-  lua_pop(L, 1);
   if (!rscl_fiber_post(fiber, L, 2, nargs))
     luaL_error(L, "too many arguments to wait with");
   fiber->hosted = true;

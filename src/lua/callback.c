@@ -151,7 +151,6 @@ static void result_run(rsci_task *task) {
   lua_pushlstring(L, message->bytes, message->size);
   lua_pushboolean(L, 1);
   rscl_fiber *fiber = rscl_fiber_create(L, RSCL_TURN_SLOTS, state, RSCL_HANDLER, NULL);
-  lua_pop(L, 1);
   if (message->callback->once)
     state->expected--;
   result_free(message);

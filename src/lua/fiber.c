@@ -47,13 +47,11 @@ rscl_fiber *rscl_fiber_create(lua_State *L, int slots, rscl_state *state, rscl_f
     state->spare_count--;
     reused->slot = spare.slot;
     state->slots.entries[spare.slot].owner = reused;
-    lua_pushnil(L);
     return reused;
   }
   lua_State *co = lua_newthread(L);
   rscl_slots_reserve(L, slots, &state->slots); /* after what may run finalizers: they take slots too */
   rscl_fiber *fiber = make(L, co, state, kind, call);
-  lua_pushvalue(L, -1);
   fiber->slot = rscl_slots_put(L, slots, &state->slots, fiber);
   return fiber;
 }
@@ -61,7 +59,6 @@ rscl_fiber *rscl_fiber_create(lua_State *L, int slots, rscl_state *state, rscl_f
 rscl_fiber *rscl_fiber_create_hanging(lua_State *L, int proxy, rscl_state *state, rsca_call *call) {
   proxy = lua_absindex(L, proxy);
   lua_State *co = lua_newthread(L);
-  lua_pushvalue(L, -1);
   rscl_slot slot = rscl_hang(L, state, RSCL_TURN_HANGING, proxy, NULL);
   rscl_fiber *fiber = make(L, co, state, RSCL_ACTION, call); /* if this raises, a slot is lost until the proxy goes */
   fiber->slot = slot;
@@ -251,9 +248,7 @@ static void returned(rscl_fiber *fiber, int nresults) {
     nresults = RSCL_MOST_RESULTS;
   }
   int first = lua_gettop(L) + 1;
-  luaL_checkstack(L, RSCL_MOST_RESULTS + 4, NULL);
-  lua_xmove(co, L, nresults);
-  lua_settop(L, first - 1 + RSCL_MOST_RESULTS);
+  lua_xmove(co, L, nresults); /* a turn's stack has room */
   if (fiber->kind == RSCL_ACTION) {
     rscl_outcome outcome = rscl_action_returned(L, state, fiber->call, first, nresults);
     finish(fiber, outcome.status, outcome.bytes, outcome.size);
@@ -316,10 +311,6 @@ static void post(rscl_fiber *fiber) {
 
 static void resume(rscl_fiber *fiber, int nargs) {
   rscl_state *state = fiber->state;
-  if (!is_at_rest(fiber->co)) {
-    post(fiber); /* until they are done with it */
-    return;
-  }
   fiber->wait = RSCL_NO_WAIT;
   if (fiber->has_alarm) { /* of a wait that ended otherwise */
     rsci_runner_clear_alarm(state->engine.runner, &fiber->alarm);
@@ -397,8 +388,10 @@ static void fiber_task_run(rsci_task *task) {
     rscl_fiber_close(fiber, fiber->close_status, fiber->close_why);
   else if (fiber->given_up)
     rscl_fiber_close(fiber, RSCA_E_CANCELLED, "nobody waits for it any more");
-  else
+  else if (is_at_rest(fiber->co))
     resume(fiber, nargs);
+  else
+    post(fiber); /* until they are done with it */
 }
 
 static void fiber_task_drop(rsci_task *task) {

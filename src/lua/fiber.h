@@ -59,7 +59,7 @@ struct rscl_fiber {
   rscl_waiters room;                      /* of an action: those who wait for room in its registration */
 };
 
-/* A fiber with an empty coroutine; what is pushed keeps that. `slots`: index of the slots table. [-0, +1, m] */
+/* A fiber with an empty coroutine. `slots`: index of the slots table, which keeps that. [-0, +0, m] */
 rscl_fiber *rscl_fiber_create(lua_State *L, int slots, rscl_state *state, rscl_fiber_kind kind, rsca_call *call);
 
 /* The same for the answer to a registration of this state: it hangs on the proxy at `proxy`. In a turn. */

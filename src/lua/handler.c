@@ -39,7 +39,6 @@ static void delivery_run(rsci_task *task) {
   lua_pushlstring(L, call->bytes ? call->bytes : "", call->size);
   lua_pushboolean(L, 1);
   rscl_fiber *fiber = rscl_fiber_create(L, RSCL_TURN_SLOTS, state, RSCL_HANDLER, call);
-  lua_pop(L, 1);
   rscl_slots_clear(L, RSCL_TURN_SLOTS, &state->slots, slot);
   state->expected--;
   rsci_call_leave(call);

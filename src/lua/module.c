@@ -124,7 +124,6 @@ static int module_spawn(lua_State *L) {
   lua_getiuservalue(L, RSCL_BOX, RSCL_UV_SLOTS);
   lua_insert(L, 1);
   rscl_fiber *fiber = rscl_fiber_create(L, 1, state, RSCL_SPAWNED, NULL);
-  lua_pop(L, 1);
   if (!rscl_fiber_post(fiber, L, 1, nargs))
     luaL_error(L, "too many arguments to spawn with");
   rscl_adapter_tell(L, state);

@@ -103,7 +103,7 @@ static void sink_ended(rsca_call *call) {
   rscl_request *request = call->sink.object;
   rscl_state *state = request->state;
   (void)rsci_call_keep_bytes(call);
-  if (rscl_is_here(state) && !state->engine.closed) {
+  if (rscl_is_here(state) && !rsci_engine_is_closed(&state->engine)) {
     complete(call);
     return;
   }

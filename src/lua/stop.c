@@ -213,9 +213,10 @@ void rscl_stop_enter(rscl_state *state, rscl_run *run, lua_State *co, rsca_call 
   atomic_signal_fence(memory_order_seq_cst);
   stop->running = &run->running;
   run->outer_call = atomic_exchange(&state->engine.running, call);
-  if (is_due(state, call) && !closing)
+  bool due = is_due(state, call);
+  if (due && !closing)
     set_hook(co, 1);
-  else if (is_due(state, call) || is_polled(state))
+  else if (due || is_polled(state))
     set_hook(co, POLLED_INSTRUCTIONS);
   else
     clear_hook(co); /* it may have been made while another was stopped */

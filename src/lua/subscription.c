@@ -172,7 +172,6 @@ static void give(rscl_subscription *sub, lua_State *L) {
     lua_pushlstring(L, sub->response ? sub->response->bytes : "", sub->response ? sub->response->size : 0);
     lua_pushboolean(L, final);
     fiber = rscl_fiber_create(L, RSCL_TURN_SLOTS, state, RSCL_HANDLER, NULL);
-    lua_pop(L, 1);
     fiber->subscription = sub;
     (void)rsci_refs_add(&sub->refs);
     sub->busy = true;
