@@ -123,8 +123,8 @@ static rsci_stream *sink_stream(rsca_call *call) {
 
 static void sink_ended(rsca_call *call) {
   rscl_subscription *sub = call->sink.object;
+  rsci_call_leave(call); /* first: who hears its final may count what is left */
   rsci_stream_finish(sub->stream, call->status, call->bytes, call->size);
-  rsci_call_leave(call);
   subscription_release(sub);
   rsci_call_delivered(call);
 }

@@ -23,6 +23,11 @@ rsca.register("where", { help = "the thread that it runs on" }, function()
   return file:read("n")
 end)
 
+rsca.register("meet", { help = "returns when N of them run" }, function(args)
+  rsca.shared:add("meeting", 1)
+  while rsca.shared:get("meeting") < math.tointeger(args) do end -- luacheck: ignore
+end)
+
 rsca.register("lasting", { help = "waits until it is cancelled" }, function(_, ctx)
   ctx:sleep(math.huge)
 end)
