@@ -48,7 +48,6 @@ struct rsci_pool {
   rsci_lock lock; /* Protects what follows; a runner may be kicked inside it */
   rsca_call *head, *tail;
   worker *idle;
-  worker **workers; /* all there ever were */
   size_t count, capacity;
   bool started;
   unsigned forks; /* the process that its threads are of */
@@ -57,6 +56,8 @@ struct rsci_pool {
   bool cut, ending;
   atomic_bool done;
   uint64_t drain_ns, kill_ns, retry_ns;
+
+  worker *workers[]; /* all there ever were; the lock */
 };
 
 static _Thread_local const rsci_pool *pool_of_this_thread;
@@ -217,12 +218,13 @@ static void free_worker(worker *w) {
 }
 
 /* Room for all there will ever be: who waits for one that is stuck is bounded. */
-static size_t most_workers(const rsci_pool *pool) {
-  return pool->wanted + (pool->wanted > 4 ? pool->wanted : 4);
+static size_t most_workers(size_t wanted) {
+  return wanted + (wanted > 4 ? wanted : 4);
 }
 
 rsci_pool *rsci_pool_create(rsca_manager *manager, unsigned workers) {
-  rsci_pool *pool = calloc(1, sizeof *pool);
+  size_t capacity = most_workers(workers);
+  rsci_pool *pool = calloc(1, sizeof *pool + capacity * sizeof(worker *));
   if (!pool)
     return NULL;
   if (!rsci_lock_init(&pool->lock)) {
@@ -234,11 +236,10 @@ rsci_pool *rsci_pool_create(rsca_manager *manager, unsigned workers) {
   pool->forks = rsci_forks();
   atomic_init(&pool->queued, 0);
   atomic_init(&pool->done, false);
-  pool->capacity = most_workers(pool);
-  pool->workers = calloc(pool->capacity, sizeof *pool->workers);
+  pool->capacity = capacity;
   pool->native_front = make_front(pool, &native_front_ops);
   pool->script_front = make_front(pool, &script_front_ops);
-  bool made = pool->workers && pool->native_front && pool->script_front;
+  bool made = pool->native_front && pool->script_front;
   while (made && pool->count < pool->wanted) {
     worker *w = make_worker(pool);
     made = w != NULL;
@@ -262,7 +263,6 @@ void rsci_pool_free(rsci_pool *pool) {
     rsci_engine_release(&pool->native_front->engine);
   if (pool->script_front)
     rsci_engine_release(&pool->script_front->engine);
-  free(pool->workers);
   rsci_lock_fini(&pool->lock);
   free(pool);
 }
@@ -393,16 +393,26 @@ bool rsci_pool_is_inherited(rsci_pool *pool) {
   return pool->forks != rsci_forks();
 }
 
+/* What can't be freed is no leak: it can be found from here. */
+static void remember(worker *w) {
+  static _Atomic(worker *) left_behind;
+  w->next_idle = atomic_load(&left_behind);
+  while (!atomic_compare_exchange_weak(&left_behind, &w->next_idle, w))
+    ;
+}
+
 void rsci_pool_leave_behind(rsci_pool *pool) {
   size_t kept = 0, started = 0;
   pool->forks = rsci_forks();
   rsci_lock_take(&pool->lock);
   /* What has run is as its thread has left it, in the middle of anything: it is not touched, nor freed. */
   for (size_t i = 0; i < pool->count; i++) {
-    if (pool->workers[i]->started)
-      started += !pool->workers[i]->exited;
-    else
+    if (!pool->workers[i]->started) {
       pool->workers[kept++] = pool->workers[i];
+      continue;
+    }
+    started += !pool->workers[i]->exited;
+    remember(pool->workers[i]);
   }
   pool->count = kept;
   pool->idle = NULL;
@@ -480,7 +490,7 @@ static bool is_between_calls(const worker *w) {
 static rsci_runner *find_stuck(rsci_pool *pool, uint64_t *next_ns) {
   const rsca_manager *manager = pool->manager;
   uint64_t limit_ns = manager->limit_ns == UINT64_MAX ? DEFAULT_PATIENCE_NS : manager->limit_ns;
-  limit_ns += 4 * manager->config.clean_up_ms * RSCI_NS_PER_MS;
+  limit_ns += 4 * RSCI_NS_PER_MS * manager->config.clean_up_ms;
   uint64_t now_ns = rsci_now_ns();
   rsci_runner *stuck = NULL;
   rsci_lock_take(&pool->lock);

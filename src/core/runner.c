@@ -219,12 +219,15 @@ void rsci_runner_leave(rsci_runner *runner) {
   rsci_runner_release(runner);
 }
 
-/* False: there is nothing. */
-static bool take_fed(rsci_runner *runner) {
+/* Whose task is next, that of the batch or, after those, what is fed; NULL: there is none. */
+static rsci_engine *next_engine(rsci_runner *runner) {
+  if (runner->batch.head)
+    return runner->batch.head->engine;
   rsci_task *task = runner->feed ? runner->feed(runner->feeder) : NULL;
-  if (task)
-    queue_put(&runner->batch, task);
-  return task != NULL;
+  if (!task)
+    return NULL;
+  queue_put(&runner->batch, task);
+  return task->engine;
 }
 
 bool rsci_runner_step(rsci_runner *runner, size_t budget, size_t *ran) {
@@ -237,8 +240,8 @@ bool rsci_runner_step(rsci_runner *runner, size_t budget, size_t *ran) {
   queue_append(&runner->batch, &runner->ready);
   runner->budget = budget ? budget : SIZE_MAX;
   runner->ran = 0;
-  while (runner->budget > 0 && (runner->batch.head || take_fed(runner))) {
-    rsci_engine *engine = runner->batch.head->engine;
+  rsci_engine *engine;
+  while (runner->budget > 0 && (engine = next_engine(runner)) != NULL) {
     rsci_engine_hold(engine);
     engine->ops->turn(engine, runner);
     rsci_engine_release(engine);
@@ -262,7 +265,7 @@ void rsci_runner_abandon_step(rsci_runner *runner) {
 rsci_task *rsci_runner_next(rsci_runner *runner, const rsci_engine *engine) {
   if (is_forked(runner)) /* by a task of this step: the others are looked through before they run */
     runner->budget = 0;
-  if (runner->budget == 0 || !(runner->batch.head || take_fed(runner)) || runner->batch.head->engine != engine)
+  if (runner->budget == 0 || next_engine(runner) != engine)
     return NULL;
   runner->budget--;
   runner->ran++;

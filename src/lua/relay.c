@@ -1,5 +1,6 @@
 #include "relay.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -106,8 +107,7 @@ static void send(rscl_relay *relay, HRESULT status, const char *level, const cha
     return;
   }
   *said = (message){.task = {.ops = &message_ops}, .relay = relay, .status = status, .size = size};
-  for (size_t i = 0; i + 1 < sizeof said->level && level[i]; i++)
-    said->level[i] = level[i];
+  (void)snprintf(said->level, sizeof said->level, "%s", level);
   memcpy(said->text, text, size);
   said->text[size] = '\0';
   rscl_relay_hold(relay);

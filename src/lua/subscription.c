@@ -237,10 +237,9 @@ void rscl_subscription_handled(rscl_subscription *sub, HRESULT answer) {
 }
 
 void rscl_subscription_broken_off(rscl_subscription *sub) {
-  if (sub->pumping) {
-    sub->pumping = false;
-    subscription_release(sub); /* the pump's; never the last */
-  }
+  if (sub->pumping)
+    (void)rsci_refs_drop(&sub->refs); /* the pump's; the handler's is there still */
+  sub->pumping = false;
   rscl_subscription_handled(sub, E_FAIL);
 }
 

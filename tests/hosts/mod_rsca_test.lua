@@ -31,10 +31,12 @@ adapter.start();
 adapter.start(); -- another module might, too
 
 -- What was queued while modules were loaded is done in the process whose loop runs; what a thread of a pool has begun
--- before a fork ends as cancelled, and is not lost.
+-- before a fork ends as cancelled, and is not lost. The malloc of a sanitizer does not outlive a fork that comes while
+-- another thread is in it: there the pool starts later.
 local manager = H.manager();
+local early = os.getenv("RSCA_SANITIZE") and 0 or 3;
 local tells = 0;
-for _ = 1, 3 do
+for _ = 1, early do
 	assert(manager:run("echo", "pooled", function(status)
 		tells = tells + 1;
 		equal(status == 0 or status == rsca.status.ERROR_CANCELLED, true,
@@ -127,7 +129,7 @@ local function try()
 		equal(ticks > before + 1, true, "the loop goes on during a call that computes");
 	end
 
-	equal(tells, 3, "results of the early calls of the pool");
+	equal(tells, early, "results of the early calls of the pool");
 
 	-- Another adapter is an error; stopped and started again it goes on.
 	good, problem = pcall(rsca.set_adapter, { name = "x", may_wait = print, waiter = print });
