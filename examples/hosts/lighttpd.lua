@@ -24,7 +24,7 @@ if not own then
   local here = debug.getinfo(1, "S").source:match("^@?(.*)/")
   own = {
     process = io.open("/proc/self/stat"):read("n"),
-    manager = assert(rsca.manager { script = here .. "/actions.lua", workers = 2, time_limit = 0.3 }),
+    manager = assert(rsca.manager { script = here .. "/actions.lua", workers = 2, time_limit = 1 }),
     requests = {},
   }
   package.loaded["rsca.own"] = own

@@ -5,7 +5,7 @@ local core = require "luaevent.core"
 local rsca = require "rsca"
 
 local here = arg[0]:match("^(.*)/") or "."
-local manager <close> = assert(rsca.manager { script = here .. "/actions.lua", workers = 2, time_limit = 0.3 })
+local manager <close> = assert(rsca.manager { script = here .. "/actions.lua", workers = 2, time_limit = 1 })
 
 -- ---- The recipe ----
 

@@ -7,7 +7,7 @@ local H = {}
 local actions = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$") .. "/actions.lua"
 
 -- The actions of actions.lua, in workers of their own (options for rsca.manager), or in this state (nil).
-H.pool = { workers = 2, time_limit = 0.5 }
+H.pool = { workers = 2, time_limit = 1 }
 
 -- The manager that all hosts use.
 function H.manager()
