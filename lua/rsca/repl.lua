@@ -13,6 +13,7 @@ local lines = require "rsca.repl.lines"
 local live = require "rsca.repl.live"
 local option_ = require "rsca.repl.options"
 local print_ = require "rsca.repl.print"
+local scripts = require "rsca.repl.scripts"
 local trace = require "rsca.repl.trace"
 
 local M = {}
@@ -174,7 +175,7 @@ end
 
 -- Runs a script, here and not on a coroutine, so that all of it works as it does elsewhere, rsca.loop too. Whether it
 -- went well.
-function Session:load(file)
+function Session:run_file(file)
   local main, problem = loadfile(file, "t", self.chunks.env)
   if not main then
     self:complain(problem)
@@ -190,6 +191,13 @@ function Session:load(file)
     self:complain_raised(ran and failure or good)
   end
   return ran and good and not pressed
+end
+
+-- The same for a script whose actions replace those of its last run: see rsca.repl.scripts.
+function Session:load(file)
+  return scripts.load(self, file, function()
+    return self:run_file(file)
+  end)
 end
 
 -- ---- Lines ----
@@ -355,7 +363,7 @@ local function new_session(options, interactive)
   local session = setmetatable({
     console = console, interactive = interactive, colour = interactive and option_.wants_colour(),
     manager = options.manager or rsca.own_manager(), runner = assert(rsca.manager()),
-    chunks = chunks.new(options.env or _G), results = { n = 0 }, queue = {},
+    chunks = chunks.new(options.env or _G), results = { n = 0 }, queue = {}, scripts = {},
     live = {}, live_count = 0, awaited = setmetatable({}, { __mode = "k" }), failed = false,
   }, Session)
   session.runner:register("chunk", function()

@@ -528,6 +528,7 @@ static const luaL_Reg functions[] = {{"open", console_open},
                                      {"now", console_now},
                                      {"kind", rscl_kind},
                                      {"tap", rscl_tap},
+                                     {"registration", rscl_registration},
                                      {NULL, NULL}};
 
 static int console_module(lua_State *L) {
