@@ -161,7 +161,9 @@ function Session:evaluate(f, after)
   self:execute(function()
     console.chunk((coroutine.running()))
     local values = table.pack(xpcall(f, trace.explain))
-    if values[1] then
+    if console.interrupted() then
+      return -- what it has come to after that is nobody's business
+    elseif values[1] then
       self:show_results(table.pack(table.unpack(values, 2, values.n)))
     else
       self:complain_raised(values[2])
@@ -433,6 +435,7 @@ function M.run(options)
   end
   if interactive then
     rsca.guard()
+    console.interruptible()
   end
   local session = new_session(options, interactive)
   local _ <close> = hook_up(session)
