@@ -87,12 +87,16 @@ sees 'no such command: \.nonsense \(\.help tells which there are\)'
 sees 'nothing is running'
 enters '_1'
 sees 'rsca\.subscription: call 6, ended'
+enters '.run forever' '.cancel 7 -1' '.run ""' '.watch ""' '.cancel 7 0'
+sees 'seconds expected, a number not below 0'
+sees 'action name expected, got an empty string'
+sees '\[7\] forever: cancelled'
 
 what="the result of .run is at hand"
 clears
 enters '.run echo x' '_1:await()' '.run "echo" quoted name'
 sees '"<x>"'
-sees '\[8\] echo: <quoted name>'
+sees '\[9\] echo: <quoted name>'
 
 what=.help
 clears

@@ -273,7 +273,8 @@ function M.run(session, line)
   end
   local good, problem = pcall(command[3], session, rest)
   if not good then
-    session:complain(problem)
+    -- What is wrong with an argument is said without where in here that was found.
+    session:complain(type(problem) == "string" and problem:match("bad argument #%d+ to %S+ %((.*)%)$") or problem)
   end
 end
 
