@@ -4,6 +4,7 @@
 -- its own, so it may wait as any action does, and is cancelled like one. What a step writes while a prompt is on the
 -- screen is held back until it is over; then the prompt is taken away, that is written, and the prompt put back.
 
+local _ENV = require "rsca.repl.globals"
 local rsca = require "rsca.core"
 local chunks = require "rsca.repl.chunk"
 local commands = require "rsca.repl.commands"
@@ -435,6 +436,7 @@ function M.run(options)
   end
   if interactive then
     rsca.guard()
+    _ENV.xpcall = _G.xpcall -- it is another one now
     console.interruptible()
   end
   local session = new_session(options, interactive)

@@ -1,5 +1,6 @@
 -- The commands of the prompt: lines that begin with a dot.
 
+local _ENV = require "rsca.repl.globals"
 local rsca = require "rsca"
 local help = require "rsca.repl.help"
 local live = require "rsca.repl.live"

@@ -1,6 +1,7 @@
 -- The scripts that a prompt has run, and what each has registered. One that is run again takes away what it does not
 -- register any more; what somebody else has put in the place of that stays.
 
+local _ENV = require "rsca.repl.globals"
 local console = require "rsca.repl.console"
 
 local M = {}
