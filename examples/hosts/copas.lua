@@ -85,3 +85,6 @@ while not over do
   turn(0.01)
   ticks = ticks + 1
 end
+
+assert(manager:run("endless", "", print)) -- still on its way: it ends with the program
+print("left")

@@ -55,3 +55,6 @@ end))
 base:loop()
 watch:close()
 ticker:close()
+
+assert(manager:run("endless", "", print)) -- still on its way: it ends with the program
+print("left")

@@ -69,3 +69,6 @@ while not over do
     end
   end
 end
+
+assert(manager:run("endless", "", print)) -- still on its way: it ends with the program
+print("left")

@@ -58,3 +58,6 @@ repeat -- somebody asks again and again
 until response or err.name ~= "WAIT_TIMEOUT"
 show(response, err)
 show(collect(submit("sum", "one"), 10))
+
+assert(submit("endless")) -- nobody will ask for it: it ends with the program
+print("left")

@@ -4,6 +4,7 @@
  * Ownership: a call is Borrowed for the run of the action function; after E_PENDING it is the action's until
  * rsca_call_finish.
  * Blocking: nothing here blocks.
+ * A call that is NULL is E_INVALIDARG, or 0, NULL and false.
  */
 #ifndef RSCA_CALL_H
 #define RSCA_CALL_H
@@ -51,8 +52,8 @@ RSCA_API const char *rsca_call_name(const rsca_call *call);
  * Reports `size` bytes: in a registration one response of its own, in a run more of the one response. Copied; any bytes
  * will do. `bytes` may be NULL where `size` is 0.
  *
- * In a registration, on the thread that runs the action, a C callback is called before this returns. RSCA_E_BUSY: the consumer
- * lags and as much waits for it as may; nothing was taken, report again later.
+ * In a registration, on the thread that runs the action, a C callback is called before this returns. RSCA_E_BUSY: the
+ * consumer lags and as much waits for it as may; nothing was taken, report again later.
  *
  * S_OK; E_INVALIDARG; E_OUTOFMEMORY (nothing was added); RSCA_E_CANCELLED: the call has been ended meanwhile, cancelled
  * or cut, and nobody will hear it. Threads: one at a time per call.

@@ -19,6 +19,9 @@
  * None blocks unless it says so. Callbacks and actions run with no lock held: on the thread that steps, or with workers
  * on one of these. What ends at its time limit, or at the end of a grace, may be told on a thread of the manager's own.
  *
+ * A manager that is NULL is E_INVALIDARG; what returns no HRESULT does nothing then, and returns 0 or NULL, and -1 for
+ * a descriptor or a time.
+ *
  * Reference counting: the last rsca_manager_release, or Release of an interface of the manager, ends what is still in
  * flight with RSCA_E_CANCELLED and then frees the manager.
  */
@@ -75,7 +78,7 @@ typedef struct rsca_config {
 typedef void (*rsca_result_fn)(void *user, HRESULT status, const void *response, size_t size, bool final);
 
 /* `config` may be NULL: all zero. Copied. `*out`: Returned (+1), NULL on failure.
- * S_OK, E_INVALIDARG (out is NULL), E_OUTOFMEMORY. */
+ * S_OK, E_INVALIDARG (out is NULL, or more than 1024 workers), E_OUTOFMEMORY. */
 RSCA_API HRESULT rsca_manager_create(const rsca_config *config, rsca_manager **out);
 
 /* Both return the updated count. */
@@ -116,7 +119,7 @@ RSCA_API HRESULT rsca_manager_list(rsca_manager *manager, void (*visit)(void *us
  *   name    UTF-8
  *   args    Copied; UTF-8; may be NULL: ""
  *   fn      called once with the result, see rsca_result_fn
- *   user    passed to fn
+ *   user    passed to fn; the caller's, and must last until fn has been called with final = true
  *   id      may be NULL; on S_OK the call's number, on failure 0
  *
  * S_OK: queued, fn will be called. On every other status fn is never called: E_INVALIDARG (name or fn NULL, name
@@ -132,7 +135,7 @@ RSCA_API HRESULT rsca_manager_run(rsca_manager *manager, const char *name, const
  * once with final = true:
  *
  *   S_FALSE             the action has returned, or the registration was ended by rsca_manager_unsubscribe
- *   a failure           the action failed or was cancelled; response is its message
+ *   a failure           the action failed, was stopped at its time limit or cancelled; response is its message
  *
  * A response with the action's last words comes before that final, as one of the responses. Names may be subscribed to
  * any number of times.
@@ -203,7 +206,9 @@ typedef struct rsca_manager_stats {
 
 RSCA_API void rsca_manager_get_stats(rsca_manager *manager, rsca_manager_stats *stats);
 
-/* ---- Stepping: one thread at a time; where a Lua state lives in the manager, its thread ---- */
+/* ---- Stepping: one thread at a time; where a Lua state lives in the manager, its thread ----
+ *
+ * A manager with workers has nothing to step: its descriptor and its time are -1, a step is S_FALSE. */
 
 /* A descriptor that is readable while there is something to step; -1 where none can be had. Watch it for reading,
  * never read it or close it. Borrowed: valid as long as the manager. */

@@ -4,6 +4,7 @@
 -- its own, so it may wait as any action does, and is cancelled like one. What a step writes while a prompt is on the
 -- screen is held back until it is over; then the prompt is taken away, that is written, and the prompt put back.
 
+local _ENV = require "rsca.repl.globals"
 local rsca = require "rsca.core"
 local chunks = require "rsca.repl.chunk"
 local commands = require "rsca.repl.commands"
@@ -13,6 +14,7 @@ local lines = require "rsca.repl.lines"
 local live = require "rsca.repl.live"
 local option_ = require "rsca.repl.options"
 local print_ = require "rsca.repl.print"
+local scripts = require "rsca.repl.scripts"
 local trace = require "rsca.repl.trace"
 
 local M = {}
@@ -160,7 +162,9 @@ function Session:evaluate(f, after)
   self:execute(function()
     console.chunk((coroutine.running()))
     local values = table.pack(xpcall(f, trace.explain))
-    if values[1] then
+    if console.interrupted() then
+      return -- what it has come to after that is nobody's business
+    elseif values[1] then
       self:show_results(table.pack(table.unpack(values, 2, values.n)))
     else
       self:complain_raised(values[2])
@@ -174,7 +178,7 @@ end
 
 -- Runs a script, here and not on a coroutine, so that all of it works as it does elsewhere, rsca.loop too. Whether it
 -- went well.
-function Session:load(file)
+function Session:run_file(file)
   local main, problem = loadfile(file, "t", self.chunks.env)
   if not main then
     self:complain(problem)
@@ -190,6 +194,13 @@ function Session:load(file)
     self:complain_raised(ran and failure or good)
   end
   return ran and good and not pressed
+end
+
+-- The same for a script whose actions replace those of its last run: see rsca.repl.scripts.
+function Session:load(file)
+  return scripts.load(self, file, function()
+    return self:run_file(file)
+  end)
 end
 
 -- ---- Lines ----
@@ -355,7 +366,7 @@ local function new_session(options, interactive)
   local session = setmetatable({
     console = console, interactive = interactive, colour = interactive and option_.wants_colour(),
     manager = options.manager or rsca.own_manager(), runner = assert(rsca.manager()),
-    chunks = chunks.new(options.env or _G), results = { n = 0 }, queue = {},
+    chunks = chunks.new(options.env or _G), results = { n = 0 }, queue = {}, scripts = {},
     live = {}, live_count = 0, awaited = setmetatable({}, { __mode = "k" }), failed = false,
   }, Session)
   session.runner:register("chunk", function()
@@ -425,6 +436,8 @@ function M.run(options)
   end
   if interactive then
     rsca.guard()
+    _ENV.xpcall = _G.xpcall -- it is another one now
+    console.interruptible()
   end
   local session = new_session(options, interactive)
   local _ <close> = hook_up(session)

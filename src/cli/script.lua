@@ -52,6 +52,10 @@ local function explain(err)
   return innermost .. text
 end
 
+-- Signals end what the script does: in coroutines of its own and in commands, too.
+require("rsca").guard()
+require("rsca.repl.console").interruptible()
+
 arg = { [0] = script }
 local file = script ~= "-" and script or nil
 local main, problem = loadfile(file)

@@ -25,6 +25,14 @@ rsci_action *rsci_manager_find(rsca_manager *manager, const char *name, size_t s
   return action;
 }
 
+uint64_t rsci_manager_registration(rsca_manager *manager, const char *name, size_t size) {
+  rsci_lock_take(&manager->lock);
+  const rsci_action *action = rsci_registry_find(&manager->registry, name, size);
+  uint64_t number = action ? action->number : 0;
+  rsci_lock_leave(&manager->lock);
+  return number;
+}
+
 HRESULT rsci_manager_put(rsca_manager *manager, rsci_action *action, const rsci_action *expected) {
   HRESULT status = S_OK;
   rsci_action *replaced = NULL;
@@ -36,6 +44,7 @@ HRESULT rsci_manager_put(rsca_manager *manager, rsci_action *action, const rsci_
   else if (!rsci_registry_reserve(&manager->registry))
     status = E_OUTOFMEMORY;
   if (SUCCEEDED(status)) {
+    action->number = ++manager->registered;
     replaced = rsci_registry_take(&manager->registry, action->name, action->name_size);
     rsci_registry_put(&manager->registry, action);
   }

@@ -142,6 +142,8 @@ const IPmHealthAndIdleMonitorVtbl rsci_health_monitor_vtbl = {
 };
 
 IPmHealthAndIdleMonitor *rsca_manager_health_monitor(rsca_manager *manager) {
+  if (!manager)
+    return NULL;
   (void)rsca_manager_add_ref(manager);
   return &manager->health_monitor;
 }

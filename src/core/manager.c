@@ -179,10 +179,12 @@ void rsci_manager_unkeep(rsca_manager *manager) {
 }
 
 ULONG rsca_manager_add_ref(rsca_manager *manager) {
-  return rsci_refs_add(&manager->refs);
+  return manager ? rsci_refs_add(&manager->refs) : 0;
 }
 
 ULONG rsca_manager_release(rsca_manager *manager) {
+  if (!manager)
+    return 0;
   /* Kept for as long as this takes: with the reference gone, another thread may give back the last one. */
   rsci_manager_keep(manager);
   uint32_t count = rsci_refs_drop(&manager->refs);
@@ -398,6 +400,8 @@ void rsci_manager_leave_session(rsca_manager *manager, rsci_session *session) {
 }
 
 HRESULT rsca_call_finish(rsca_call *call, HRESULT status, const void *bytes, size_t size) {
+  if (!call)
+    return E_INVALIDARG;
   rsca_manager *manager = manager_of_calls(call->calls);
   rsci_manager_keep(manager);
   HRESULT kept = rsci_native_finish(call, status, bytes, size);
@@ -490,6 +494,11 @@ size_t rsci_manager_needing(rsca_manager *manager) {
 }
 
 void rsca_manager_get_stats(rsca_manager *manager, rsca_manager_stats *stats) {
+  if (!stats)
+    return;
+  *stats = (rsca_manager_stats){0};
+  if (!manager)
+    return;
   rsci_lock_take(&manager->lock);
   *stats = (rsca_manager_stats){
       .accepted = manager->calls.accepted,
@@ -506,13 +515,13 @@ void rsca_manager_get_stats(rsca_manager *manager, rsca_manager_stats *stats) {
 /* A pool is stepped by its own threads. */
 
 int rsca_manager_fd(rsca_manager *manager) {
-  if (manager->pool)
+  if (!manager || manager->pool)
     return -1;
   return rsci_runner_fd(manager->runner);
 }
 
 int rsca_manager_timeout_ms(rsca_manager *manager) {
-  if (manager->pool)
+  if (!manager || manager->pool)
     return -1;
   uint64_t timeout_ns = rsci_runner_timeout_ns(manager->runner);
   if (timeout_ns == UINT64_MAX)
@@ -539,11 +548,15 @@ HRESULT rsca_manager_step(rsca_manager *manager, unsigned budget) {
 /* ---- Interfaces ---- */
 
 IPmCustomActions *rsca_manager_custom_actions(rsca_manager *manager) {
+  if (!manager)
+    return NULL;
   (void)rsca_manager_add_ref(manager);
   return &manager->custom_actions;
 }
 
 IPmCustomActions2 *rsca_manager_custom_actions2(rsca_manager *manager) {
+  if (!manager)
+    return NULL;
   (void)rsca_manager_add_ref(manager);
   return &manager->custom_actions2;
 }

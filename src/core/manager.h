@@ -53,6 +53,7 @@ struct rsca_manager {
 
   rsci_lock lock; /* Protects what follows; nothing else is locked inside it */
   rsci_registry registry;
+  uint64_t registered; /* how often an action has been */
   rsci_calls calls;
   rsci_session default_session;
   rsci_health health;
@@ -82,6 +83,9 @@ HRESULT rsci_manager_put(rsca_manager *manager, rsci_action *action, const rsci_
 /* The action of that name, with a reference for rsci_manager_drop_action; NULL: none. */
 rsci_action *rsci_manager_find(rsca_manager *manager, const char *name, size_t size);
 void rsci_manager_drop_action(rsca_manager *manager, rsci_action *action);
+
+/* The number of the registration that stands under that name; 0: none. A later one has a higher number. */
+uint64_t rsci_manager_registration(rsca_manager *manager, const char *name, size_t size);
 
 /* rsca_manager_unregister with a length. */
 HRESULT rsci_manager_take(rsca_manager *manager, const char *name, size_t size);

@@ -74,6 +74,8 @@ const IProtocolManagerVtbl rsci_protocol_manager_vtbl = {
 };
 
 IProtocolManager *rsca_manager_protocol_manager(rsca_manager *manager) {
+  if (!manager)
+    return NULL;
   (void)rsca_manager_add_ref(manager);
   return &manager->protocol_manager;
 }

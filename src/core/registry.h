@@ -23,6 +23,7 @@ struct rsci_action {
   rsci_engine *engine; /* held */
   void *data;          /* the engine's */
   uint64_t slot;       /* the engine's */
+  uint64_t number;     /* of its registration: tells it from others of its name; guarded by the manager's lock */
   uint64_t limit_ns;   /* its time limit; 0: the manager's, UINT64_MAX: none */
   size_t name_size;
   const char *help, *place; /* after the name */

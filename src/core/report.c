@@ -8,15 +8,15 @@
 #include "stream.h"
 
 uint64_t rsca_call_id(const rsca_call *call) {
-  return call->id;
+  return call ? call->id : 0;
 }
 
 const char *rsca_call_name(const rsca_call *call) {
-  return call->action->name;
+  return call ? call->action->name : NULL;
 }
 
 bool rsca_call_cancelled(const rsca_call *call) {
-  return atomic_load(&call->cancelled) || atomic_load(&call->calls->cut);
+  return call && (atomic_load(&call->cancelled) || atomic_load(&call->calls->cut));
 }
 
 /* Late reports: those made on other threads, or outside any step. They wait on their call, in order, for the thread
@@ -182,7 +182,7 @@ HRESULT rsci_call_respond(rsca_call *call, const void *bytes, size_t size) {
 }
 
 HRESULT rsca_call_report(rsca_call *call, const void *bytes, size_t size) {
-  if ((!bytes && size > 0) || size > UINT32_MAX)
+  if (!call || (!bytes && size > 0) || size > UINT32_MAX)
     return E_INVALIDARG;
   if (!call->sink.ops->report)
     return rsci_call_respond(call, bytes, size);

@@ -119,3 +119,28 @@ void rscl_children_open(lua_State *L, const sigset_t *mask) {
   replace(L, LUA_IOLIBNAME, "popen", children_popen, index);
   lua_pop(L, 1);
 }
+
+/* ---- In the program and at its prompt ---- */
+
+enum { SHELL_SIGINT = 128 + SIGINT }; /* what a shell exits with when SIGINT has ended its command */
+
+/* os.execute([command]) */
+static int interruptible_execute(lua_State *L) {
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+  const char *how = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+  lua_Integer number = lua_tointeger(L, 3);
+  if (number == (strcmp(how, "signal") == 0 ? SIGINT : SHELL_SIGINT))
+    (void)raise(SIGINT);
+  return lua_gettop(L);
+}
+
+int rscl_children_interruptible(lua_State *L) {
+  if (lua_getglobal(L, LUA_OSLIBNAME) != LUA_TTABLE || lua_getfield(L, -1, "execute") != LUA_TFUNCTION ||
+      lua_tocfunction(L, -1) == interruptible_execute)
+    return 0;
+  lua_pushcclosure(L, interruptible_execute, 1);
+  lua_setfield(L, -2, "execute");
+  return 0;
+}

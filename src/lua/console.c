@@ -17,6 +17,7 @@
 #include <rsca/lua.h>
 
 #include "core/thread.h"
+#include "children.h"
 #include "fiber.h"
 #include "stop.h"
 #include "tap.h"
@@ -511,6 +512,12 @@ static int console_now(lua_State *L) {
   return 1;
 }
 
+/* interrupted(): whether Ctrl-C was pressed, and nobody has waited since */
+static int console_interrupted(lua_State *L) {
+  lua_pushboolean(L, console.interrupts > 0);
+  return 1;
+}
+
 static const luaL_Reg functions[] = {{"open", console_open},
                                      {"buffer", console_buffer},
                                      {"held", console_held},
@@ -526,8 +533,11 @@ static const luaL_Reg functions[] = {{"open", console_open},
                                      {"run", console_run},
                                      {"chunk", console_chunk},
                                      {"now", console_now},
+                                     {"interrupted", console_interrupted},
+                                     {"interruptible", rscl_children_interruptible},
                                      {"kind", rscl_kind},
                                      {"tap", rscl_tap},
+                                     {"registration", rscl_registration},
                                      {NULL, NULL}};
 
 static int console_module(lua_State *L) {

@@ -17,6 +17,14 @@ int rscl_kind(lua_State *L) {
   return 1;
 }
 
+int rscl_registration(lua_State *L) {
+  rsca_manager *manager = rscl_manager_test(L, 1);
+  size_t size;
+  const char *name = luaL_checklstring(L, 2, &size);
+  lua_pushinteger(L, manager ? (lua_Integer)rsci_manager_registration(manager, name, size) : 0);
+  return 1;
+}
+
 static bool has_handler(const rscl_subscription *sub) {
   return sub && sub->slot && sub->delivering;
 }

@@ -199,6 +199,57 @@ static void test_native_registration_keeps_the_scripts_manager(void **unused) {
 
 /* ---- A state closes with open registrations ---- */
 
+/* A callback that must not be called; it counts what holds it. */
+typedef struct refused_callback {
+  ICustomAction2ResultCallback iface;
+  atomic_uint refs, calls;
+} refused_callback;
+
+static ULONG RSCA_METHOD refused_AddRef(ICustomAction2ResultCallback *iface) {
+  return atomic_fetch_add(&((refused_callback *)iface)->refs, 1) + 1;
+}
+
+static ULONG RSCA_METHOD refused_Release(ICustomAction2ResultCallback *iface) {
+  return atomic_fetch_sub(&((refused_callback *)iface)->refs, 1) - 1;
+}
+
+static HRESULT RSCA_METHOD refused_ReportResult(ICustomAction2ResultCallback *iface, RSCA_REPORTRESULT2_PARAMETERS) {
+#if RSCA_SDK_REPORTRESULT
+  (void)fFinalResponse;
+#endif
+  (void)hrStatus;
+  (void)pbResponse;
+  (void)cbResponse;
+  atomic_fetch_add(&((refused_callback *)iface)->calls, 1);
+  return S_OK;
+}
+
+/* The Lua state that owns the action is closed: RPC_E_DISCONNECTED, the callback is never called, not held. */
+static void test_registration_of_an_action_of_a_closed_state_is_refused(void **unused) {
+  (void)unused;
+  static const ICustomAction2ResultCallbackVtbl vtbl = {refused_AddRef, refused_Release, refused_ReportResult};
+  rsca_manager *manager = make_manager();
+  lua_State *L = open_state(manager);
+  run_lua(L, "rsca.register('lua', function() end)");
+  lua_close(L);
+  refused_callback callback = {.iface = {&vtbl}, .refs = 1};
+  IPmCustomActions2 *session = rsca_manager_custom_actions2(manager);
+  assert_int_equal(session->lpVtbl->RegisterCustomActionCallback(session, u"lua", NULL, &callback.iface),
+                   RPC_E_DISCONNECTED);
+  assert_int_equal(session->lpVtbl->UnregisterCustomActionCallback(session, u"lua"), RSCA_E_NOT_FOUND);
+  (void)session->lpVtbl->Release(session);
+  listener refused = {0};
+  uint64_t id = 1;
+  assert_int_equal(rsca_manager_subscribe(manager, "lua", "", on_report, &refused, &id), RPC_E_DISCONNECTED);
+  assert_int_equal(id, 0);
+  step_all(manager);
+  assert_int_equal(callback.refs, 1);
+  assert_int_equal(callback.calls, 0);
+  assert_int_equal(refused.finals, 0);
+  assert_int_equal(rsca_manager_release(manager), 0);
+  assert_int_equal(managers_alive, 0);
+}
+
 /* Native callbacks hear the end, once; the managers are freed. */
 static void test_native_registrations_hear_the_end_when_the_state_closes(void **unused) {
   (void)unused;
@@ -474,6 +525,7 @@ int main(void) {
       cmocka_unit_test_setup(test_coroutine_outlives_the_proxy_it_hung_on, set_up),
       cmocka_unit_test_setup(test_manager_is_collected_with_its_open_registrations, set_up),
       cmocka_unit_test_setup(test_native_registration_keeps_the_scripts_manager, set_up),
+      cmocka_unit_test_setup(test_registration_of_an_action_of_a_closed_state_is_refused, set_up),
       cmocka_unit_test_setup(test_native_registrations_hear_the_end_when_the_state_closes, set_up),
       cmocka_unit_test_setup(test_action_hears_that_the_consumers_state_has_closed, set_up),
       cmocka_unit_test_setup(test_state_closes_with_reports_that_wait_for_room, set_up),

@@ -71,6 +71,22 @@ rsca.register("spin", function()
   end
 end)
 
+rsca.register("spin.nested", function()
+  local _ <close> = told()
+  coroutine.wrap(function()
+    while true do
+      pcall(error)
+    end
+  end)()
+end)
+
+-- As Ctrl-C does it, which a command and this program hear at once.
+rsca.register("command.interrupted", function(_, ctx)
+  local _ <close> = told()
+  os.execute("kill -s INT $$")
+  ctx:sleep(1000)
+end)
+
 -- Inside a C function, where nothing stops it.
 rsca.register("stuck", function()
   local _ <close> = told()

@@ -76,6 +76,12 @@ if [ "$RSCA_SANITIZE" != thread ]; then
   says ''
   complains begun closed
 
+  # In a coroutine of its own.
+  start run actions.lua spin.nested
+  kill -s INT $pid
+  ends 130
+  grep -q -x closed "$work/errors" || fail "not closed"
+
   # While the script is loaded.
   printf '%s\n' 'io.stderr:write("begun\n") while true do end' >"$work/input"
   start run - name
@@ -83,6 +89,11 @@ if [ "$RSCA_SANITIZE" != thread ]; then
   ends 130
   complains begun
 fi
+
+# A command hears Ctrl-C while the program itself ignores it.
+start run actions.lua command.interrupted
+ends 130
+grep -q -x closed "$work/errors" || fail "not closed"
 
 # nohup
 what="with SIGHUP ignored"

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <rsca/protocol_manager.h>
+
 #include "client.h"
 
 static rsca_manager *manager;
@@ -44,6 +46,13 @@ static void test_create_without_a_place_for_it_is_e_invalidarg(void **state) {
   assert_int_equal(rsca_manager_create(NULL, NULL), E_INVALIDARG);
 }
 
+static void test_create_with_more_than_1024_workers_is_e_invalidarg_and_null(void **state) {
+  (void)state;
+  rsca_manager *none = manager;
+  assert_int_equal(rsca_manager_create(&(rsca_config){.workers = 1025}, &none), E_INVALIDARG);
+  assert_null(none);
+}
+
 static void test_null_manager_is_e_invalidarg(void **state) {
   (void)state;
   assert_int_equal(rsca_manager_register(NULL, "a", NULL, obey, NULL, NULL), E_INVALIDARG);
@@ -52,6 +61,27 @@ static void test_null_manager_is_e_invalidarg(void **state) {
   assert_int_equal(rsca_manager_shutdown(NULL, true), E_INVALIDARG);
   assert_int_equal(rsca_manager_step(NULL, 0), E_INVALIDARG);
   assert_int_equal(atomic_load(&heard.reports), 0);
+}
+
+static void test_null_is_0_or_null_where_no_hresult_is_returned(void **state) {
+  (void)state;
+  assert_int_equal(rsca_manager_add_ref(NULL), 0);
+  assert_int_equal(rsca_manager_release(NULL), 0);
+  assert_int_equal(rsca_manager_fd(NULL), -1);
+  assert_int_equal(rsca_manager_timeout_ms(NULL), -1);
+  assert_null(rsca_manager_custom_actions(NULL));
+  assert_null(rsca_manager_custom_actions2(NULL));
+  assert_null(rsca_manager_protocol_manager(NULL));
+  assert_null(rsca_manager_health_monitor(NULL));
+  rsca_manager_stats stats = {.accepted = 1};
+  rsca_manager_get_stats(NULL, &stats);
+  assert_int_equal(stats.accepted, 0);
+  rsca_manager_get_stats(manager, NULL);
+  assert_int_equal(rsca_call_id(NULL), 0);
+  assert_null(rsca_call_name(NULL));
+  assert_false(rsca_call_cancelled(NULL));
+  assert_int_equal(rsca_call_report(NULL, "x", 1), E_INVALIDARG);
+  assert_int_equal(rsca_call_finish(NULL, S_OK, NULL, 0), E_INVALIDARG);
 }
 
 /* ---- Registering actions ---- */
@@ -787,7 +817,9 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
   static const struct CMUnitTest tests[] = {
       TEST(test_create_without_a_place_for_it_is_e_invalidarg),
+      TEST(test_create_with_more_than_1024_workers_is_e_invalidarg_and_null),
       TEST(test_null_manager_is_e_invalidarg),
+      TEST(test_null_is_0_or_null_where_no_hresult_is_returned),
       TEST(test_register_refuses_what_is_no_action_and_leaves_user_alone),
       TEST(test_register_copies_name_and_help),
       TEST(test_register_without_free_user_is_fine),

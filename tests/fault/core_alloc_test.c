@@ -295,7 +295,94 @@ static void test_run_custom_action_with_failing_memory_is_e_outofmemory_and_not_
   run_with_each_failing(run_many_through_the_interface, 3 + 4 + CALLS);
 }
 
-/* As above, but what was accepted is never stepped: the last Release cuts it. */
+/* ---- Registrations ---- */
+
+/* Counts what holds it, and how it was told. */
+typedef struct listener {
+  ICustomAction2ResultCallback iface;
+  atomic_uint references, responses, finals;
+} listener;
+
+static listener listeners[CALLS];
+static HRESULT listener_status[CALLS];
+
+static ULONG RSCA_METHOD listener_AddRef(ICustomAction2ResultCallback *iface) {
+  return atomic_fetch_add(&((listener *)iface)->references, 1) + 1;
+}
+
+static ULONG RSCA_METHOD listener_Release(ICustomAction2ResultCallback *iface) {
+  return atomic_fetch_sub(&((listener *)iface)->references, 1) - 1;
+}
+
+static HRESULT RSCA_METHOD listener_ReportResult(ICustomAction2ResultCallback *iface, RSCA_REPORTRESULT2_PARAMETERS) {
+#if RSCA_SDK_REPORTRESULT
+  bool final = fFinalResponse != FALSE;
+#else
+  bool final = hrStatus != S_OK;
+#endif
+  listener *self = (listener *)iface;
+  (void)hrStatus;
+  (void)pbResponse;
+  (void)cbResponse;
+  atomic_fetch_add(final ? &self->finals : &self->responses, 1);
+  return S_OK;
+}
+
+static const ICustomAction2ResultCallbackVtbl listener_vtbl = {listener_AddRef, listener_Release,
+                                                               listener_ReportResult};
+
+static void on_report(void *user, HRESULT status, const void *response, size_t size, bool final) {
+  listener *self = user;
+  (void)status;
+  (void)response;
+  (void)size;
+  atomic_fetch_add(final ? &self->finals : &self->responses, 1);
+}
+
+/* Registered in turn by the default session, by sessions of their own and by function; every fourth is unregistered. */
+static void subscribe_many(void) {
+  memset(listeners, 0, sizeof listeners);
+  for (size_t i = 0; i < CALLS; i++) {
+    listeners[i].iface.lpVtbl = &listener_vtbl;
+    atomic_init(&listeners[i].references, 1);
+    listener_status[i] = E_FAIL;
+  }
+  if (!create() || !register_one("act", 0) || !register_one(large_text, 1))
+    return;
+  users[0].echo = users[1].echo = true;
+  for (size_t i = 0; i < CALLS; i++) {
+    uint64_t id = 7;
+    if (i % 2 == 0) {
+      IPmCustomActions2 *session = NULL;
+      if (!accepted(rsca_manager_create_session(manager, &session)))
+        continue;
+      listener_status[i] = session->lpVtbl->RegisterCustomActionCallback(session, i % 4 ? large_wide : u"act", u"args",
+                                                                         &listeners[i].iface);
+      if (accepted(listener_status[i]) && i % 8 == 0)
+        check(session->lpVtbl->UnregisterCustomActionCallback(session, u"act") == S_OK, "unregister needed memory");
+      (void)session->lpVtbl->Release(session);
+    } else {
+      listener_status[i] = rsca_manager_subscribe(manager, "act", large_text, on_report, &listeners[i], &id);
+      check(accepted(listener_status[i]) == (id != 0), "an id, or none, against what subscribe said");
+    }
+    if (FAILED(listener_status[i]))
+      check(listeners[i].references == 1, "a refused callback is held");
+  }
+  step_all(manager);
+  give_back();
+  for (size_t i = 0; i < CALLS; i++) {
+    check(listeners[i].finals == (listener_status[i] == S_OK), "a final was told twice or not at all");
+    check(listeners[i].responses <= (listener_status[i] == S_OK), "responses that were not reported");
+    check(listeners[i].references == 1, "a callback's reference was not given back, or twice");
+  }
+}
+
+static void test_registering_with_failing_memory_is_e_outofmemory_and_not_held(void **state) {
+  (void)state;
+  run_with_each_failing(subscribe_many, 3 + 4 + CALLS);
+}
+
+/* As for runs, but what was accepted is never stepped: the last Release cuts it. */
 static void run_and_release(void) {
   if (!create() || !register_one("act", 0))
     return;
@@ -462,6 +549,7 @@ int main(void) {
       cmocka_unit_test(test_list_with_failing_memory_is_e_outofmemory_and_visits_none),
       cmocka_unit_test(test_run_with_failing_memory_is_e_outofmemory_and_never_called),
       cmocka_unit_test(test_run_custom_action_with_failing_memory_is_e_outofmemory_and_not_held),
+      cmocka_unit_test(test_registering_with_failing_memory_is_e_outofmemory_and_not_held),
       cmocka_unit_test(test_last_release_with_failing_memory_ends_accepted_calls_once),
       cmocka_unit_test(test_shutdown_true_needs_no_memory),
       cmocka_unit_test(test_report_with_failing_memory_is_e_outofmemory_and_adds_nothing),

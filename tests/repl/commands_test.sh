@@ -36,6 +36,28 @@ sees '\[1\] greet: hello'
 sed -i 's/"hello"/"hello again"/' "$work/more.lua"
 enters ".load $work/more.lua" '.run greet'
 sees '\[2\] greet: hello again'
+sed -i 's/"greet"/"welcome"/' "$work/more.lua"
+enters ".load $work/more.lua"
+sees "loaded $work/more\.lua: welcome"
+sees 'taken away: greet'
+enters '.run greet' '.run welcome'
+sees "no action is registered under the name 'greet' \\(ERROR_NOT_FOUND\\)"
+sees '\[3\] welcome: hello again'
+what=".load again, where something else has taken the place, or it fails"
+cp "$work/more.lua" "$work/pair.lua"
+sed -i 's/"welcome"/"one"/; $a rsca.register("two", print)' "$work/pair.lua"
+enters ".load $work/pair.lua" 'rsca.register("one", { replace = true }, function() return "mine" end)'
+echo 'error("not yet", 0)' >"$work/pair.lua"
+clears
+enters ".load $work/pair.lua" '.actions two'
+sees 'not yet'
+sees 'two'
+: >"$work/pair.lua"
+enters ".load $work/pair.lua" '.actions two' '.run one'
+sees 'taken away: two'
+sees 'no action has that in its name'
+sees '\[4\] one: mine'
+clears
 enters '.load' ".load $work/missing.lua"
 sees 'usage: \.load FILE'
 sees 'cannot open .*missing\.lua.*'
@@ -47,15 +69,15 @@ sees ' +.*broken\.lua:1: in main chunk'
 what=".run, .running and .cancel"
 clears
 enters '.running' '.run forever a b' '.watch forever' '.running'
-sees '\[3\] forever a b +[0-9.]+ s.*'
-sees '\[4\] forever +[0-9.]+ s.*'
-enters '.running 3' '.running 99'
+sees '\[5\] forever a b +[0-9.]+ s.*'
+sees '\[6\] forever +[0-9.]+ s.*'
+enters '.running 5' '.running 99'
 sees ' +actions\.lua:[0-9]+: in function <actions\.lua:[0-9]+>'
 sees 'nothing of that number is running'
-enters '.cancel 3' '.cancel [4]'
-sees '\[3\] forever: cancelled'
-sees '\[4\] forever: cancelled'
-enters '.cancel 3' '.cancel x' '.run' '.watch' '.run missing' '.nonsense' '.running'
+enters '.cancel 5' '.cancel [6]'
+sees '\[5\] forever: cancelled'
+sees '\[6\] forever: cancelled'
+enters '.cancel 5' '.cancel x' '.run' '.watch' '.run missing' '.nonsense' '.running'
 sees 'there is no such call, or it has ended \(ERROR_NOT_FOUND\)'
 sees 'usage: \.cancel ID \[GRACE\]'
 sees 'usage: \.run NAME \[ARGS\]'
@@ -64,13 +86,17 @@ sees "no action is registered under the name 'missing' \\(ERROR_NOT_FOUND\\)"
 sees 'no such command: \.nonsense \(\.help tells which there are\)'
 sees 'nothing is running'
 enters '_1'
-sees 'rsca\.subscription: call 4, ended'
+sees 'rsca\.subscription: call 6, ended'
+enters '.run forever' '.cancel 7 -1' '.run ""' '.watch ""' '.cancel 7 0'
+sees 'seconds expected, a number not below 0'
+sees 'action name expected, got an empty string'
+sees '\[7\] forever: cancelled'
 
 what="the result of .run is at hand"
 clears
 enters '.run echo x' '_1:await()' '.run "echo" quoted name'
 sees '"<x>"'
-sees '\[6\] echo: <quoted name>'
+sees '\[9\] echo: <quoted name>'
 
 what=.help
 clears

@@ -48,6 +48,18 @@ if [ "${RSCA_SANITIZE-}" != thread ]; then
   stops 'local c <close> = setmetatable({}, { __close = function() print("clo" .. "sed") end }) while true do end' closed
   stops 'return setmetatable({}, { __tostring = function() while true do end end })' 'table, whose __tostring raises'
 
+  # The shell is told by the terminal, and ends by itself or by saying so.
+  stops 'while true do os.execute("sleep 1000") end'
+  stops 'while true do os.execute("trap \"exit 130\" INT; sleep 1000") end'
+
+  what="what catches its being stopped has no results to show"
+  clears
+  enters "print('be' .. 'gun') return load(function() while true do end end)"
+  sees begun
+  keys C-c
+  sees '.*interrupted'
+  ! screen | grep -q userdata || fail "it shows what it came to"
+
   what="an action that computes for ever"
   rm -f "$work/spinning"
   clears

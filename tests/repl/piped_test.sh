@@ -103,6 +103,25 @@ err.name
 END
 says '"E_INVALIDARG"'
 
+# What is typed may make anything of the globals: the prompt has its own.
+feeds 0 actions.lua <<'END'
+type, next, select, tostring, ipairs, pairs, print = 1, 2, 3, 4, 5, 6, 7
+table, string, math, os, io, debug, coroutine, utf8 = {}
+{ next, {} }
+local kept = error
+kept
+xpcall, pcall, error, load, setmetatable, getmetatable, rawget, assert, require = nil
+_G, rsca = nil
+.run echo still here
+.actions ech
+.help run
+1 + 1
+END
+grep -q '^{2, {}}$' "$work/output" || fail "a table was not shown: $(cat "$work/output")"
+grep -q '^\[1\] echo: <still here>$' "$work/output" || fail "it did not run: $(cat "$work/output")"
+[ "$(tail -n 1 "$work/output")" = 2 ] || fail "it did not go on: $(cat "$work/output")"
+is_quiet
+
 # Scripts.
 feeds 1 missing.lua <<'END'
 error("never")

@@ -1,6 +1,7 @@
 -- What is typed becomes a function. The locals of one chunk are there for the next ones, as the same variables: each
 -- chunk is compiled inside a function that has them for upvalues, which are then joined.
 
+local _ENV = require "rsca.repl.globals"
 local scan = require "rsca.repl.scan"
 
 local M = {}

@@ -1,5 +1,6 @@
 -- The commands of the prompt: lines that begin with a dot.
 
+local _ENV = require "rsca.repl.globals"
 local rsca = require "rsca"
 local help = require "rsca.repl.help"
 local live = require "rsca.repl.live"
@@ -159,18 +160,20 @@ end
 
 -- ---- Files ----
 
+local function list_of(names)
+  return print_.plain(table.concat(names, ", "))
+end
+
 local function load_file(session, file)
   if file == "" then
     return misused(session, "load")
   end
-  if session:load(file) then
-    local names = {}
-    for _, action in ipairs(list_actions(session) or {}) do
-      if action.place:match("^(.*):%d+$") == file then
-        names[#names + 1] = print_.plain(action.name)
-      end
+  local good, brought, gone = session:load(file)
+  if good then
+    session:note("loaded " .. print_.plain(file) .. (#brought > 0 and ": " .. list_of(brought) or ""))
+    if #gone > 0 then
+      session:note("taken away: " .. list_of(gone))
     end
-    session:note("loaded " .. print_.plain(file) .. (#names > 0 and ": " .. table.concat(names, ", ") or ""))
   end
 end
 
@@ -254,7 +257,7 @@ commands.run = { ".run NAME [ARGS]", "runs an action and shows its result", run_
 commands.watch = { ".watch NAME [ARGS]", "shows every response of an action, until it ends", watch_action }
 commands.running = { ".running [ID]", "what is in flight, by number; or one call, and where it is", show_running }
 commands.cancel = { ".cancel ID [GRACE]", "ends what has that number, at the latest after GRACE seconds", cancel_call }
-commands.load = { ".load FILE", "runs a script; again, it replaces its actions", load_file }
+commands.load = { ".load FILE", "runs a script; again, its actions replace those that it had", load_file }
 commands.help = { ".help [NAME]", "this, or about a command, an action or a function of rsca", show_help }
 commands.time = { ".time EXPR", "evaluates EXPR and tells how long that takes", time_text }
 commands.quit = { ".quit", "leaves", quit }
@@ -271,7 +274,8 @@ function M.run(session, line)
   end
   local good, problem = pcall(command[3], session, rest)
   if not good then
-    session:complain(problem)
+    -- What is wrong with an argument is said without where in here that was found.
+    session:complain(type(problem) == "string" and problem:match("bad argument #%d+ to %S+ %((.*)%)$") or problem)
   end
 end
 

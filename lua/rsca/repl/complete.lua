@@ -1,6 +1,7 @@
 -- What could stand where the cursor is: commands, names of actions, globals and locals, fields and methods. Nothing of
 -- the script's is called to find out.
 
+local _ENV = require "rsca.repl.globals"
 local commands = require "rsca.repl.commands"
 local scan = require "rsca.repl.scan"
 

@@ -10,6 +10,8 @@
 --   remember(text)  for the history
 --   close()
 
+local _ENV = require "rsca.repl.globals"
+
 local M = {}
 
 -- `shown`: it is a terminal that is read from; otherwise nothing is written.

@@ -2,6 +2,7 @@
 --
 -- What is shown begins with the number of its call, as in "[3] uptime: 5034.27"; .cancel takes that number.
 
+local _ENV = require "rsca.repl.globals"
 local rsca = require "rsca"
 local print_ = require "rsca.repl.print"
 

@@ -1,5 +1,6 @@
 -- What rsca.repl takes, and what the environment says.
 
+local _ENV = require "rsca.repl.globals"
 local console = require "rsca.repl.console"
 
 local M = {}

@@ -1,5 +1,7 @@
 -- Values as text for people: strings quoted, tables laid out within a width, cycles and what is too much left out.
 
+local _ENV = require "rsca.repl.globals"
+
 local M = {}
 
 local STYLES = {

@@ -1,6 +1,8 @@
 -- Lua text, looked at without running it: which names it has, which locals its outermost block declares, and where that
 -- block returns.
 
+local _ENV = require "rsca.repl.globals"
+
 local M = {}
 
 -- Words that open a block, and those that close one. What stands between, such as `then`, changes nothing.

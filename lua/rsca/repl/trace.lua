@@ -1,5 +1,7 @@
 -- What a chunk or a script has raised, with a traceback that ends where the prompt begins.
 
+local _ENV = require "rsca.repl.globals"
+
 local M = {}
 
 -- An error value, and where it was raised. What is made to stop raises something else.

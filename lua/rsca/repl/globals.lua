@@ -1,0 +1,7 @@
+-- The globals that the prompt's own code uses: as they were when it was loaded. What is typed may make others of them.
+
+local globals = {}
+for name, value in next, _G do
+  globals[name] = value
+end
+return globals
