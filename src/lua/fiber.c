@@ -506,7 +506,10 @@ rscl_mode rscl_wait_mode(lua_State *L, rscl_state *state) {
     return RSCL_CLOSING;
   if (fiber && fiber->co == L && lua_isyieldable(L))
     return RSCL_YIELD;
-  if (!state->turn && !rsci_runner_is_stepping(state->engine.runner))
+  bool outside = !state->turn && !rsci_runner_is_stepping(state->engine.runner);
+  if (outside && state->worker)
+    return (rscl_mode)luaL_error(L, "can't wait here: the script of a pool is being loaded, or closed");
+  if (outside)
     return state->adapted ? rscl_adapter_mode(L) : RSCL_BLOCK;
   return (rscl_mode)luaL_error(L, fiber && fiber->co != L
                                       ? "can't wait here: this coroutine is not one that rsca resumes"

@@ -211,6 +211,8 @@ static rsci_engine *script_open(void *user, rsci_runner *runner) {
   rscl_state *state = rscl_push_box(L);
   lua_settop(L, 0);
   rsci_engine_hold(&state->engine);
+  script->loaded = true;
+  script->message_size = 0; /* the caller's, whose call is about to return */
   return &state->engine;
 }
 
@@ -312,14 +314,13 @@ HRESULT rscl_script_load(rsca_manager *manager, const rsca_lua_script *source, s
   script->user = source->user;
   HRESULT status = read_source(script, source);
   script->status = E_OUTOFMEMORY;
-  if (SUCCEEDED(status) && !rsci_pool_load(manager->pool, &script_ops, script))
+  if (SUCCEEDED(status))
+    status = rsci_pool_load(manager->pool, &script_ops, script);
+  if (status == E_FAIL)
     status = script->status;
-  script->message_size = 0;
-  if (FAILED(status)) {
+  if (FAILED(status))
     script_free(script);
-    return status;
-  }
-  script->loaded = true;
-  script->free_user = source->free_user;
-  return S_OK;
+  else
+    script->free_user = source->free_user;
+  return status;
 }
