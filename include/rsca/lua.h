@@ -62,7 +62,7 @@ typedef struct rsca_lua_script {
  * this thread, and runs it: what it registers (rsca.register) are the manager's actions from here on. Each other worker
  * runs the same text when it starts, and may register the same names only. What the script calls while it is run is
  * queued, and done afterwards; it can't wait for that. Its states have the standard libraries; `print` goes to
- * rsca.log, debug.sethook is not there.
+ * rsca.log; debug.sethook and os.exit are not there.
  *
  *   message  the size bytes there get what went wrong, with a traceback, NUL-terminated; "" on success. May be NULL
  *            where size is 0

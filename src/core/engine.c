@@ -8,6 +8,7 @@ bool rsci_engine_init(rsci_engine *engine, const rsci_engine_ops *ops, rsci_runn
   rsci_runner_hold(runner);
   engine->runner = runner;
   atomic_init(&engine->running, NULL);
+  atomic_init(&engine->elsewhere, false);
   engine->closed = false;
   return true;
 }

@@ -530,9 +530,12 @@ static uint64_t replace(rsci_pool *pool) {
   return next_ns;
 }
 
-/* Whether what it does belongs to no call: a finalizer, say. Calls have limits of their own. */
+/* Whether what it does belongs to no call: a finalizer, say. Calls have limits of their own, but for those of managers
+ * that the script has made. */
 static bool is_between_calls(const worker *w) {
-  return !atomic_load(&w->native->running) && !(w->script && atomic_load(&w->script->running));
+  if (atomic_load(&w->native->running))
+    return false;
+  return !w->script || !atomic_load(&w->script->running) || atomic_load(&w->script->elsewhere);
 }
 
 /* Finds one that is stuck where no call's time limit ends it. `*next_ns`: when to look again, if anybody is busy. */

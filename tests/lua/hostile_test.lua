@@ -66,4 +66,138 @@ T.test("a script that shuts its own pool down while it is loaded", function()
   end
 end)
 
+-- ---- What a script makes others do ----
+
+T.test("an action of a manager that a worker's script has made is stopped by the worker's time limit", function()
+  local manager <close> = pools.open([[
+    local own = rsca.manager()
+    own:register("forever", function() while true do pcall(error) end end)
+    rsca.register("act", function()
+      own:run("forever", "", function(status, response)
+        shared:set("status", status)
+        shared:set("response", response)
+      end)
+    end)
+  ]], { time_limit = 0.2 })
+  T.equal(manager:call("act"), "")
+  local shared = manager:shared()
+  pools.wait_until(function() return shared:get("response") end)
+  T.equal(shared:get("status"), status.ERROR_TIMEOUT)
+  T.match(shared:get("response"), "^the time limit is over\nstack traceback:\n")
+  T.equal(manager:call("works", "x", { time_limit = 60 }), "x")
+  T.equal(manager:call("number", "", { time_limit = 60 }), "1")
+end)
+
+T.test("one that blocks in a C function is found: its worker is replaced", function()
+  local fifo <close> = pools.fifo()
+  local manager <close> = pools.open([[
+    local own = rsca.manager()
+    own:register("blocks", block)
+    rsca.register("act", function(args) return own:run("blocks", args).id end)
+  ]], { time_limit = 0.2 })
+  T.truthy(manager:call("act", fifo.path))
+  T.equal(manager:call("works", "x", { time_limit = 60 }), "x")
+  T.equal(manager:call("number", "", { time_limit = 60 }), "2")
+  T.equal(manager:health().stuck, 1)
+  fifo.open()
+  pools.wait_until(function() return manager:health().stuck == 0 end)
+end)
+
+T.test("responses that requests hold are their worker's memory", function()
+  local manager <close> = pools.open([[
+    rsca.register("giant", function() return ("x"):rep(1 << 20) end)
+    local held = {}
+    rsca.register("hoards", function(args)
+      for i = 1, tonumber(args) do
+        held[i] = assert(rsca.run("giant"))
+        local response, err = held[i]:await()
+        if not response then
+          held = {}
+          return nil, err
+        end
+      end
+    end)
+    rsca.register("lets go", function(args)
+      for _ = 1, tonumber(args) do
+        assert(assert(rsca.run("giant")):await())
+      end
+      return "all"
+    end)
+  ]], { memory_limit = 8 << 20, time_limit = 60 })
+  local response, err = manager:call("hoards", "100")
+  T.equal(response, nil)
+  T.equal(err.status, status.E_OUTOFMEMORY)
+  T.equal(manager:call("lets go", "100"), "all")
+end)
+
+T.test("messages of workers are bounded in bytes while nobody listens, and what is lost is told", function()
+  local on_log, on_error = rsca.on_log, rsca.on_error
+  local restore <close> = setmetatable({}, { __close = function() rsca.on_log, rsca.on_error = on_log, on_error end })
+  local heard, problem = 0, nil
+  rsca.on_log = function(_, message) heard = heard + #message end
+  rsca.on_error = function(err) problem = err end
+  local manager <close> = pools.open [[
+    rsca.register("prints", function(args)
+      local text = ("x"):rep(tonumber(args))
+      for _ = 1, 10 do
+        print(text)
+      end
+      tell "printed"
+    end)
+  ]]
+  T.truthy(manager:run("prints", tostring(1 << 19)))
+  local shared = manager:shared()
+  repeat until shared:get("printed") -- without a step
+  pools.wait_until(function() return problem end)
+  T.equal(heard, 1 << 20)
+  T.match(problem.message, "^8 messages of workers were lost: ")
+
+  heard, problem = 0, nil
+  T.truthy(manager:run("prints", tostring(5 << 20)))
+  repeat until shared:get("printed") == 2
+  pools.wait_until(function() return problem end)
+  T.equal(heard, 5 << 20, "one alone may be larger")
+end)
+
+T.test("an error that a script has tampered with holds up nobody", function()
+  local manager <close> = pools.open([[
+    local function forever() while true do end end
+    rsca.register("act", function()
+      local _, err = rsca.call("there is none")
+      getmetatable(err).__index = forever
+      err.status, err.traceback = nil, nil
+      rsca.on_error(err)
+      return nil, err
+    end)
+  ]], { time_limit = 60 })
+  local on_error = rsca.on_error
+  rsca.on_error = function() end
+  local response, err = manager:call("act")
+  rsca.on_error = on_error
+  T.equal(response, nil)
+  T.equal(err.status, status.E_FAIL)
+  T.match(err.message, "no action is registered under the name 'there is none'")
+end)
+
+T.test("an on_error hook that does not return is told of by name", function()
+  local output = pools.child [[
+    local rsca = require "rsca"
+    local pool = rsca.manager { workers = 1, time_limit = 0.1, chunk = "local rsca = require 'rsca' " ..
+      "rsca.on_error = function() while true do end end rsca.register('act', function() rsca.spawn(error, 'x') end) " ..
+      "rsca.register('works', function() end)" }
+    pool:call("act")
+    pool:call("works", "", { time_limit = 60 })
+    pool:close()
+  ]]
+  T.equal(output, "rsca: rsca.on_error did not return in time\n")
+end)
+
+T.test("os.exit is not there: nothing ends the host", function()
+  local manager <close> = pools.open [[ rsca.register("exits", function() os.exit(0, true) end) ]]
+  local response, err = manager:call("exits")
+  T.equal(response, nil)
+  T.match(err.message, "os.exit is not there in a worker: it would end the whole program")
+  T.equal(manager:call("number"), "1")
+end)
+
 T.finish()
