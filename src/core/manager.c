@@ -183,6 +183,8 @@ ULONG rsca_manager_add_ref(rsca_manager *manager) {
 }
 
 ULONG rsca_manager_release(rsca_manager *manager) {
+  if (!manager)
+    return 0;
   /* Kept for as long as this takes: with the reference gone, another thread may give back the last one. */
   rsci_manager_keep(manager);
   uint32_t count = rsci_refs_drop(&manager->refs);
@@ -398,6 +400,8 @@ void rsci_manager_leave_session(rsca_manager *manager, rsci_session *session) {
 }
 
 HRESULT rsca_call_finish(rsca_call *call, HRESULT status, const void *bytes, size_t size) {
+  if (!call)
+    return E_INVALIDARG;
   rsca_manager *manager = manager_of_calls(call->calls);
   rsci_manager_keep(manager);
   HRESULT kept = rsci_native_finish(call, status, bytes, size);

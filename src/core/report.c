@@ -180,7 +180,7 @@ HRESULT rsci_call_respond(rsca_call *call, const void *bytes, size_t size) {
 }
 
 HRESULT rsca_call_report(rsca_call *call, const void *bytes, size_t size) {
-  if ((!bytes && size > 0) || size > UINT32_MAX)
+  if (!call || (!bytes && size > 0) || size > UINT32_MAX)
     return E_INVALIDARG;
   if (!call->sink.ops->report)
     return rsci_call_respond(call, bytes, size);

@@ -92,10 +92,14 @@ T.test("one that blocks in a C function is found: its worker is replaced", funct
   local fifo <close> = pools.fifo()
   local manager <close> = pools.open([[
     local own = rsca.manager()
-    own:register("blocks", block)
+    own:register("blocks", function(args)
+      tell "blocks"
+      block(args)
+    end)
     rsca.register("act", function(args) return own:run("blocks", args).id end)
   ]], { time_limit = 0.2 })
   T.truthy(manager:call("act", fifo.path))
+  pools.wait_for(manager, "blocks")
   T.equal(manager:call("works", "x", { time_limit = 60 }), "x")
   T.equal(manager:call("number", "", { time_limit = 60 }), "2")
   T.equal(manager:health().stuck, 1)
@@ -183,9 +187,10 @@ T.test("an on_error hook that does not return is told of by name", function()
   local output = pools.child [[
     local rsca = require "rsca"
     local pool = rsca.manager { workers = 1, time_limit = 0.1, chunk = "local rsca = require 'rsca' " ..
-      "rsca.on_error = function() while true do end end rsca.register('act', function() rsca.spawn(error, 'x') end) " ..
+      "rsca.on_error = function() rsca.shared:set('hook', 1) while true do end end rsca.register('act', function() rsca.spawn(error, 'x') end) " ..
       "rsca.register('works', function() end)" }
     pool:call("act")
+    repeat until pool:shared():get("hook")
     pool:call("works", "", { time_limit = 60 })
     pool:close()
   ]]
