@@ -270,22 +270,25 @@ void rsci_pool_free(rsci_pool *pool) {
   free(pool);
 }
 
-/* False: too late, or another is being loaded. */
-static bool begin_load(rsci_pool *pool) {
+/* The worker that the first context is for. NULL: too late, or another is being loaded. */
+static worker *begin_load(rsci_pool *pool) {
+  worker *first = NULL;
   rsci_lock_take(&pool->lock);
-  bool begun = !pool->script && !pool->started && !pool->loading && !atomic_load(&pool->done);
-  if (begun)
+  if (!pool->script && !pool->started && !pool->loading && !atomic_load(&pool->done)) {
+    first = pool->workers[0];
     pool->loading = true;
+  }
   rsci_lock_leave(&pool->lock);
-  return begun;
+  return first;
 }
 
 /* False: nobody takes it any more. */
-static bool end_load(rsci_pool *pool, const rsci_script_ops *ops, void *user, rsci_engine *script) {
+static bool end_load(worker *first, const rsci_script_ops *ops, void *user, rsci_engine *script) {
+  rsci_pool *pool = first->pool;
   rsci_lock_take(&pool->lock);
   bool taken = script && !atomic_load(&pool->done);
   if (taken) {
-    pool->workers[0]->script = script;
+    first->script = script;
     pool->script = ops;
     pool->script_user = user;
   }
@@ -308,23 +311,22 @@ static void go_on(rsci_pool *pool) {
 HRESULT rsci_pool_load(rsci_pool *pool, const rsci_script_ops *ops, void *user) {
   if (rsci_manager_state(pool->manager) != RSCI_OPEN)
     return RSCA_E_SHUTDOWN_IN_PROGRESS;
-  if (!begin_load(pool))
+  worker *first = begin_load(pool);
+  if (!first)
     return RSCA_E_INVALID_STATE;
   const rsci_pool *before = pool_of_this_thread;
   pool_of_this_thread = pool; /* what runs in there is one of its actions */
-  rsci_engine *script = ops->open(user, pool->workers[0]->runner);
+  rsci_engine *script = ops->open(user, first->runner);
   pool_of_this_thread = before;
-  HRESULT status = S_OK;
-  if (!end_load(pool, ops, user, script)) {
-    status = script ? RSCA_E_SHUTDOWN_IN_PROGRESS : E_FAIL;
-    if (script) {
-      ops->close(user, script);
-      rsci_engine_release(script);
-    }
+  if (!script) /* before a thread may start */
     rsci_manager_forget_engine(pool->manager, &pool->script_front->engine, "its script could not be loaded");
+  bool taken = end_load(first, ops, user, script);
+  if (script && !taken) {
+    ops->close(user, script);
+    rsci_engine_release(script);
   }
   go_on(pool);
-  return status;
+  return taken ? S_OK : script ? RSCA_E_SHUTDOWN_IN_PROGRESS : E_FAIL;
 }
 
 static void close_script(worker *w) {
