@@ -174,6 +174,22 @@ static void test_a_script_that_shuts_its_pool_down_while_it_is_run(void **unused
   assert_int_equal(rsca_manager_run(pool, "act", "", on_end, &ends, NULL), RSCA_E_SHUTDOWN_IN_PROGRESS);
 }
 
+/* What the script takes with AddRef goes with its state, and that with the pool. */
+static void test_a_script_can_not_leak_its_own_pool(void **unused) {
+  (void)unused;
+  assert_int_equal(load("local rsca = require 'rsca'\n"
+                        "rsca.register('takes', function()\n"
+                        "  local m = rsca.own_manager()\n"
+                        "  local count = m:AddRef()\n"
+                        "  assert(m:AddRef() == count + 1 and m:Release() == count)\n"
+                        "  return 'well'\n"
+                        "end)"),
+                   S_OK);
+  assert_answers("takes");
+  assert_int_equal(rsca_manager_add_ref(pool), 2);
+  assert_int_equal(rsca_manager_release(pool), 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
@@ -185,6 +201,7 @@ int main(void) {
       TEST(test_on_a_failure_calls_of_these_end_with_error_cancelled),
       TEST(test_what_is_called_while_the_script_is_run_is_done_afterwards),
       TEST(test_a_script_that_shuts_its_pool_down_while_it_is_run),
+      TEST(test_a_script_can_not_leak_its_own_pool),
   };
   return cmocka_run_group_tests_name("bridge.script", tests, NULL, NULL);
 }
