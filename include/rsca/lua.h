@@ -60,15 +60,17 @@ typedef struct rsca_lua_script {
 /*
  * Gives a pool, a manager with workers, its script, before the first call. The first worker's state is made here, on
  * this thread, and runs it: what it registers (rsca.register) are the manager's actions from here on. Each other worker
- * runs the same text when it starts, and may register the same names only. Its states have the standard libraries;
- * `print` goes to rsca.log, debug.sethook is not there.
+ * runs the same text when it starts, and may register the same names only. What the script calls while it is run is
+ * queued, and done afterwards; it can't wait for that. Its states have the standard libraries; `print` goes to
+ * rsca.log; debug.sethook and os.exit are not there.
  *
  *   message  the size bytes there get what went wrong, with a traceback, NUL-terminated; "" on success. May be NULL
  *            where size is 0
  *
  * S_OK; E_INVALIDARG (no pool, neither or both of path and text); RSCA_E_NOT_FOUND: the file can't be read; E_FAIL: the
- * script does not compile, or raised; E_OUTOFMEMORY. On a failure the manager has no script, and `user` stays the
- * caller's.
+ * script does not compile, or raised; RSCA_E_INVALID_STATE: it has a script, or there was a call;
+ * RSCA_E_SHUTDOWN_IN_PROGRESS; E_OUTOFMEMORY. On a failure the manager has no script and no actions of it, calls of
+ * these end with RSCA_E_CANCELLED, and `user` stays the caller's.
  */
 RSCA_API HRESULT rsca_lua_load_script(rsca_manager *manager, const rsca_lua_script *script, char *message, size_t size);
 

@@ -81,7 +81,7 @@ typedef void (*rsca_result_fn)(void *user, HRESULT status, const void *response,
  * S_OK, E_INVALIDARG (out is NULL, or more than 1024 workers), E_OUTOFMEMORY. */
 RSCA_API HRESULT rsca_manager_create(const rsca_config *config, rsca_manager **out);
 
-/* Both return the updated count. */
+/* Both return the updated count. Releasing NULL does nothing. */
 RSCA_API ULONG rsca_manager_add_ref(rsca_manager *manager);
 RSCA_API ULONG rsca_manager_release(rsca_manager *manager);
 

@@ -64,6 +64,37 @@ HRESULT rsci_manager_take(rsca_manager *manager, const char *name, size_t size) 
   return S_OK;
 }
 
+/* A call of the engine that was not cancelled yet, marked, from `*place` on; NULL: none. */
+static rsca_call *next_of(rsca_manager *manager, const rsci_engine *engine, size_t *place, const char *why) {
+  const rsci_calls *calls = &manager->calls;
+  rsca_call *marked = NULL;
+  rsci_lock_take(&manager->lock);
+  while (!marked && calls->table && *place <= calls->mask) {
+    rsca_call *call = calls->table[(*place)++];
+    if (call && call->action->engine == engine && rsci_call_mark_cancelled(call, why))
+      marked = call;
+  }
+  rsci_lock_leave(&manager->lock);
+  return marked;
+}
+
+void rsci_manager_forget_engine(rsca_manager *manager, const rsci_engine *engine, const char *why) {
+  rsci_lock_take(&manager->lock);
+  rsci_action *actions = rsci_registry_take_of(&manager->registry, engine);
+  rsci_lock_leave(&manager->lock);
+  while (actions) {
+    rsci_action *next = actions->next;
+    rsci_manager_drop_action(manager, actions);
+    actions = next;
+  }
+  size_t place = 0;
+  rsca_call *call;
+  while ((call = next_of(manager, engine, &place, why)) != NULL) {
+    (void)rsci_call_end_queued(call); /* one that is new ends at its start */
+    rsci_call_let_go(call);
+  }
+}
+
 HRESULT rsca_manager_register(rsca_manager *manager, const char *name, const char *help, rsca_action_fn fn, void *user,
                               void (*free_user)(void *user)) {
   if (!manager || !name || !*name || !fn)

@@ -9,6 +9,7 @@ bool rsci_engine_init(rsci_engine *engine, const rsci_engine_ops *ops, rsci_runn
   engine->runner = runner;
   atomic_init(&engine->running, NULL);
   atomic_init(&engine->closed, false);
+  atomic_init(&engine->elsewhere, false);
   return true;
 }
 

@@ -49,6 +49,7 @@ struct rsci_engine {
   rsci_refs refs;
   rsci_runner *runner;                 /* held */
   _Atomic(struct rsca_call *) running; /* whose code is on the stack of the thread that steps; NULL: nobody's */
+  atomic_bool elsewhere;               /* that is a call of another manager, with limits of its own or none */
   rsci_lock lock;                      /* no post is under way while `closed` is set */
   atomic_bool closed;
 };

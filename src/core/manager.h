@@ -117,6 +117,9 @@ size_t rsci_manager_unended(rsca_manager *manager);
 /* Tells the watches that something has changed. */
 void rsci_manager_tell_watches(rsca_manager *manager);
 
+/* Takes away the actions of an engine, and cancels their calls, none of which has begun. `why`: constant. */
+void rsci_manager_forget_engine(rsca_manager *manager, const rsci_engine *engine, const char *why);
+
 /* Ends the calls that have begun on that runner, which does not answer any more. */
 void rsci_manager_end_calls_on(rsca_manager *manager, const rsci_runner *runner);
 

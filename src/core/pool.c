@@ -50,7 +50,8 @@ struct rsci_pool {
   worker *idle;
   size_t count, capacity;
   bool started;
-  unsigned forks; /* the process that its threads are of */
+  bool loading, start_wanted; /* its script is being loaded; threads wait for that */
+  unsigned forks;             /* the process that its threads are of */
 
   /* The service's thread. */
   bool cut, ending;
@@ -133,7 +134,9 @@ static rsci_task *feed(void *feeder) {
   rsci_lock_leave(&pool->lock);
   if (!call)
     return NULL;
-  rsci_engine *engine = call->action->engine == &pool->native_front->engine ? w->native : w->script;
+  /* Where the script could not be loaded, its calls are cancelled, and end as they start. */
+  bool native = call->action->engine == &pool->native_front->engine || !w->script;
+  rsci_engine *engine = native ? w->native : w->script;
   rsci_engine_hold(engine);
   atomic_store(&call->engine, engine);
   call->task.engine = engine;
@@ -267,14 +270,63 @@ void rsci_pool_free(rsci_pool *pool) {
   free(pool);
 }
 
-bool rsci_pool_load(rsci_pool *pool, const rsci_script_ops *ops, void *user) {
-  worker *first = pool->workers[0];
-  first->script = ops->open(user, first->runner);
-  if (!first->script)
-    return false;
-  pool->script = ops;
-  pool->script_user = user;
-  return true;
+/* The worker that the first context is for. NULL: too late, or another is being loaded. */
+static worker *begin_load(rsci_pool *pool) {
+  worker *first = NULL;
+  rsci_lock_take(&pool->lock);
+  if (!pool->script && !pool->started && !pool->loading && !atomic_load(&pool->done)) {
+    first = pool->workers[0];
+    pool->loading = true;
+  }
+  rsci_lock_leave(&pool->lock);
+  return first;
+}
+
+/* False: nobody takes it any more. */
+static bool end_load(worker *first, const rsci_script_ops *ops, void *user, rsci_engine *script) {
+  rsci_pool *pool = first->pool;
+  rsci_lock_take(&pool->lock);
+  bool taken = script && !atomic_load(&pool->done);
+  if (taken) {
+    first->script = script;
+    pool->script = ops;
+    pool->script_user = user;
+  }
+  pool->loading = false;
+  rsci_lock_leave(&pool->lock);
+  return taken;
+}
+
+/* The calls that came meanwhile are served; a shutdown that came goes on. */
+static void go_on(rsci_pool *pool) {
+  rsci_lock_take(&pool->lock);
+  bool start = pool->start_wanted;
+  pool->start_wanted = false;
+  rsci_lock_leave(&pool->lock);
+  if (start && rsci_manager_state(pool->manager) != RSCI_DOWN)
+    (void)rsci_pool_start(pool);
+  rsci_service_kick(&pool->manager->service);
+}
+
+HRESULT rsci_pool_load(rsci_pool *pool, const rsci_script_ops *ops, void *user) {
+  if (rsci_manager_state(pool->manager) != RSCI_OPEN)
+    return RSCA_E_SHUTDOWN_IN_PROGRESS;
+  worker *first = begin_load(pool);
+  if (!first)
+    return RSCA_E_INVALID_STATE;
+  const rsci_pool *before = pool_of_this_thread;
+  pool_of_this_thread = pool; /* what runs in there is one of its actions */
+  rsci_engine *script = ops->open(user, first->runner);
+  pool_of_this_thread = before;
+  if (!script) /* before a thread may start */
+    rsci_manager_forget_engine(pool->manager, &pool->script_front->engine, "its script could not be loaded");
+  bool taken = end_load(first, ops, user, script);
+  if (script && !taken) {
+    ops->close(user, script);
+    rsci_engine_release(script);
+  }
+  go_on(pool);
+  return taken ? S_OK : script ? RSCA_E_SHUTDOWN_IN_PROGRESS : E_FAIL;
 }
 
 static void close_script(worker *w) {
@@ -289,8 +341,12 @@ static void close_script(worker *w) {
 }
 
 void rsci_pool_discard(rsci_pool *pool) {
-  rsci_runner_move_here(pool->workers[0]->runner);
-  close_script(pool->workers[0]);
+  for (size_t i = 0; i < pool->count; i++) {
+    if (pool->workers[i]->started)
+      continue;
+    rsci_runner_move_here(pool->workers[i]->runner);
+    close_script(pool->workers[i]);
+  }
 }
 
 /* ---- Workers ---- */
@@ -375,6 +431,11 @@ static bool start_worker(worker *w, size_t number) {
 bool rsci_pool_start(rsci_pool *pool) {
   bool started = false;
   rsci_lock_take(&pool->lock);
+  if (pool->loading) { /* on this thread, or another: it starts them then */
+    pool->start_wanted = true;
+    rsci_lock_leave(&pool->lock);
+    return true;
+  }
   for (size_t i = 0; i < pool->count && !pool->started; i++)
     started = start_worker(pool->workers[i], i + 1) || started;
   pool->started = pool->started || started;
@@ -481,9 +542,12 @@ static uint64_t replace(rsci_pool *pool) {
   return next_ns;
 }
 
-/* Whether what it does belongs to no call: a finalizer, say. Calls have limits of their own. */
+/* Whether what it does belongs to no call: a finalizer, say. Calls have limits of their own, but for those of managers
+ * that the script has made. */
 static bool is_between_calls(const worker *w) {
-  return !atomic_load(&w->native->running) && !(w->script && atomic_load(&w->script->running));
+  if (atomic_load(&w->native->running))
+    return false;
+  return !w->script || !atomic_load(&w->script->running) || atomic_load(&w->script->elsewhere);
 }
 
 /* Finds one that is stuck where no call's time limit ends it. `*next_ns`: when to look again, if anybody is busy. */
@@ -526,10 +590,10 @@ void rsci_pool_set_aside(rsci_pool *pool, rsci_runner *runner) {
     rsci_manager_end_calls_on(pool->manager, runner);
 }
 
-/* Tells all workers to end; how many have not. */
+/* Tells all workers to end; how many have not. Who loads the script is one of them. */
 static size_t end_workers(rsci_pool *pool) {
-  size_t left = 0;
   rsci_lock_take(&pool->lock);
+  size_t left = pool->loading;
   for (size_t i = 0; i < pool->count; i++) {
     worker *w = pool->workers[i];
     left += w->started && !w->exited;
@@ -545,7 +609,7 @@ static void give_up_workers(rsci_pool *pool) {
   rsci_lock_take(&pool->lock);
   for (size_t i = 0; i < pool->count; i++) {
     worker *w = pool->workers[i];
-    if (!w->exited && !w->detached) {
+    if (w->started && !w->exited && !w->detached) {
       w->detached = w->set_aside = true;
       (void)pthread_detach(w->thread);
     }
@@ -564,7 +628,10 @@ static uint64_t end(rsci_pool *pool) {
   if (left > 0 && now_ns < pool->kill_ns)
     return pool->kill_ns;
   give_up_workers(pool);
-  atomic_store(&pool->done, true);
+  rsci_lock_take(&pool->lock);
+  atomic_store(&pool->done, true); /* nobody gets a script from here on */
+  rsci_lock_leave(&pool->lock);
+  rsci_pool_discard(pool);
   return 0;
 }
 

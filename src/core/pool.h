@@ -41,11 +41,12 @@ void rsci_pool_free(rsci_pool *pool);
 rsci_engine *rsci_pool_native(rsci_pool *pool);
 rsci_engine *rsci_pool_script(rsci_pool *pool);
 
-/* Makes the first context, and takes over `user`. Before the first call. False: open gave none; `user` is the caller's.
- */
-bool rsci_pool_load(rsci_pool *pool, const rsci_script_ops *ops, void *user);
+/* Makes the first context, and takes over `user`; calls that come meanwhile wait for it. S_OK; RSCA_E_INVALID_STATE:
+ * threads run, or there is a script; RSCA_E_SHUTDOWN_IN_PROGRESS; E_FAIL: open gave none. On a failure `user` is the
+ * caller's, and the script's actions are gone. No lock held. */
+HRESULT rsci_pool_load(rsci_pool *pool, const rsci_script_ops *ops, void *user);
 
-/* Makes sure that the threads run. False: none could be had. No lock held. */
+/* Makes sure that the threads run, or will once a script is loaded. False: none could be had. No lock held. */
 bool rsci_pool_start(rsci_pool *pool);
 
 /* On the service's thread: replaces workers and shuts down. Returns when it wants to be called again. */
@@ -70,7 +71,7 @@ void rsci_pool_leave_behind(rsci_pool *pool);
 /* Whether it is the parent's of a fork still. */
 bool rsci_pool_is_inherited(rsci_pool *pool);
 
-/* Shuts down a pool whose threads were never started. */
+/* Closes what the script has in workers whose threads were never started, in a shutdown. */
 void rsci_pool_discard(rsci_pool *pool);
 
 /* How many workers take calls, and how many were set aside and have not come back. */

@@ -100,6 +100,25 @@ rsci_action *rsci_registry_take(rsci_registry *registry, const char *name, size_
   return action;
 }
 
+rsci_action *rsci_registry_take_of(rsci_registry *registry, const rsci_engine *engine) {
+  rsci_action *taken = NULL;
+  for (size_t i = 0; i < registry->bucket_count; i++) {
+    rsci_action **place = &registry->buckets[i];
+    while (*place) {
+      rsci_action *action = *place;
+      if (action->engine != engine) {
+        place = &action->next;
+        continue;
+      }
+      *place = action->next;
+      action->next = taken;
+      taken = action;
+      registry->count--;
+    }
+  }
+  return taken;
+}
+
 rsci_action *rsci_registry_take_all(rsci_registry *registry) {
   rsci_action *all = NULL;
   for (size_t i = 0; i < registry->bucket_count; i++) {

@@ -56,6 +56,9 @@ void rsci_registry_put(rsci_registry *registry, rsci_action *action);
 /* Takes it out; its reference is the caller's again. NULL: not there. */
 rsci_action *rsci_registry_take(rsci_registry *registry, const char *name, size_t size);
 
+/* Takes out those of an engine, as a list by `next`. */
+rsci_action *rsci_registry_take_of(rsci_registry *registry, const rsci_engine *engine);
+
 /* Takes all out, as a list by `next`. */
 rsci_action *rsci_registry_take_all(rsci_registry *registry);
 

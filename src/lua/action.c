@@ -166,6 +166,7 @@ void rscl_action_start(rsci_engine *engine, rsca_call *call) {
   const rscl_worker_action action = find_action(state, call->action);
   lua_State *L = state->turn;
   rscl_guard_set(state, undo_start, call);
+  rscl_worker_collect(L, state);
   int nargs = 1;
   if (lua_rawgeti(L, RSCL_TURN_FUNCTIONS, (lua_Integer)action.slot) != LUA_TFUNCTION) {
     static const char text[] = "the manager of this action has been collected";
@@ -211,9 +212,9 @@ static rscl_outcome wrong_result(lua_State *L, rsca_call *call, const char *what
 static rscl_outcome failed_result(lua_State *L, rscl_state *state, rsca_call *call, int first) {
   rscl_outcome outcome = {E_FAIL, NULL, 0};
   if (rscl_is_error(L, first + 1)) {
-    lua_getfield(L, first + 1, "status");
+    (void)rscl_push_error_field(L, first + 1, "status");
     outcome.status = rscl_failure_status(L, -1, E_FAIL);
-    lua_getfield(L, first + 1, "message");
+    (void)rscl_push_error_field(L, first + 1, "message");
   } else {
     outcome.status = rscl_failure_status(L, first + 2, E_FAIL);
     if (lua_isnoneornil(L, first + 1))

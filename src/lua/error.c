@@ -90,6 +90,12 @@ bool rscl_is_error(lua_State *L, int index) {
   return same;
 }
 
+int rscl_push_error_field(lua_State *L, int index, const char *name) {
+  index = lua_absindex(L, index);
+  lua_pushstring(L, name);
+  return lua_rawget(L, index);
+}
+
 /* err.message (err.name) */
 static int error_tostring(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -129,13 +135,10 @@ HRESULT rscl_raised_text(lua_State *L, rscl_state *state, struct rsca_call *call
   HRESULT status = lua_status == LUA_ERRMEM ? E_OUTOFMEMORY : E_FAIL;
   luaL_checkstack(L, 4, NULL);
   if (rscl_is_error(L, -1)) {
-    lua_pushliteral(L, "status");
-    lua_rawget(L, -2);
+    (void)rscl_push_error_field(L, -1, "status");
     status = rscl_failure_status(L, -1, E_FAIL);
     lua_pop(L, 1);
-    lua_pushliteral(L, "message");
-    lua_rawget(L, -2);
-    if (lua_type(L, -1) == LUA_TSTRING)
+    if (rscl_push_error_field(L, -1, "message") == LUA_TSTRING)
       lua_replace(L, -2);
     else
       lua_pop(L, 1);
@@ -163,26 +166,20 @@ static int print_error(lua_State *L) {
   return 0;
 }
 
-/* Pushes a field of an error, and whether it is a string. [-0, +1, -] */
-static bool push_field(lua_State *L, const char *name) {
-  lua_pushstring(L, name);
-  return lua_rawget(L, 1) == LUA_TSTRING;
-}
-
 /* Tells the host's hook: of an error all that is in it, of any other value its text. */
 static void tell_host(lua_State *L, const rscl_state *state) {
   HRESULT status = E_FAIL;
   const char *action = NULL;
   lua_settop(L, 1);
   if (rscl_is_error(L, 1)) {
-    (void)push_field(L, "status");
+    (void)rscl_push_error_field(L, 1, "status");
     status = rscl_failure_status(L, -1, E_FAIL);
-    if (push_field(L, "action"))
+    if (rscl_push_error_field(L, 1, "action") == LUA_TSTRING)
       action = lua_tostring(L, -1);
-    if (!push_field(L, "message"))
+    if (rscl_push_error_field(L, 1, "message") != LUA_TSTRING)
       (void)luaL_tolstring(L, 1, NULL);
     lua_pushliteral(L, "\n");
-    if (push_field(L, "traceback"))
+    if (rscl_push_error_field(L, 1, "traceback") == LUA_TSTRING)
       lua_concat(L, 3);
     else
       lua_pop(L, 2);
@@ -229,6 +226,10 @@ void rscl_report(lua_State *L, rscl_state *state, HRESULT status, const char *ac
   lua_pushlightuserdata(L, state);
   if (rscl_stop_pcall(L, state, NULL, 3, 0) != LUA_OK) {
     /* The hook itself failed: the last resort, which can't fail. */
+    if (rscl_stop_is_error(L, -1)) {
+      lua_pop(L, 1);
+      lua_pushliteral(L, "rsca.on_error did not return in time");
+    }
     lua_pushcfunction(L, default_on_error);
     lua_insert(L, -2);
     if (lua_pcall(L, 1, 0, 0) != LUA_OK)

@@ -22,6 +22,9 @@ int rscl_refused(lua_State *L, HRESULT status, const char *action);
 /* Whether the value is one of these errors. [-0, +0, -] */
 bool rscl_is_error(lua_State *L, int index);
 
+/* Pushes a field of an error, whatever a script has done to its metatable; returns its type. [-0, +1, m] */
+int rscl_push_error_field(lua_State *L, int index, const char *name);
+
 /* The status an action chose with the value at `index`: fallback where it is not there (nil) or no failure.
  * [-0, +0, -] */
 HRESULT rscl_failure_status(lua_State *L, int index, HRESULT fallback);

@@ -225,11 +225,17 @@ static void handler_done(rscl_fiber *fiber, HRESULT answer) {
   rscl_handler_done(call, answer);
 }
 
+static bool tells_of_timeout(const char *where) {
+  return where && strncmp(where, rsci_timed_out, strlen(rsci_timed_out)) == 0;
+}
+
 static void finish_stopped(rscl_fiber *fiber) {
   rsca_call *call = let_go(fiber);
   const char *where = atomic_load(&call->where), *why = atomic_load(&call->cancelled);
   const char *message = where ? where : why ? why : "stopped";
-  rsci_call_finish(call, rsci_call_stop_status(call), message, strlen(message));
+  /* By the time limit of its worker, where its manager has none. */
+  HRESULT status = !why && tells_of_timeout(where) ? RSCA_E_TIMEOUT : rsci_call_stop_status(call);
+  rsci_call_finish(call, status, message, strlen(message));
 }
 
 /* Its outcome, if that was not stopped while it was made: a __tostring may have been part of that. */
@@ -291,7 +297,7 @@ static void stopped(rscl_fiber *fiber) {
     return;
   }
   char *where = rscl_stop_take_where(state);
-  if (where && strncmp(where, rsci_timed_out, strlen(rsci_timed_out)) == 0) {
+  if (tells_of_timeout(where)) {
     lua_pushstring(state->turn, where);
     rscl_report(state->turn, state, RSCA_E_TIMEOUT, NULL);
   }
@@ -499,7 +505,10 @@ rscl_mode rscl_wait_mode(lua_State *L, rscl_state *state) {
     return RSCL_CLOSING;
   if (fiber && fiber->co == L && lua_isyieldable(L))
     return RSCL_YIELD;
-  if (!state->turn && !rsci_runner_is_stepping(state->engine.runner))
+  bool outside = !state->turn && !rsci_runner_is_stepping(state->engine.runner);
+  if (outside && state->worker)
+    return (rscl_mode)luaL_error(L, "can't wait here: the script of a pool is being loaded, or closed");
+  if (outside)
     return state->adapted ? rscl_adapter_mode(L) : RSCL_BLOCK;
   return (rscl_mode)luaL_error(L, fiber && fiber->co != L
                                       ? "can't wait here: this coroutine is not one that rsca resumes"

@@ -127,7 +127,7 @@ static ULONG give_back(manager_proxy *proxy) {
   unwatch(proxy);
   proxy->manager = NULL;
   ULONG left = 0;
-  for (uint32_t i = proxy->weak; i <= proxy->extra; i++)
+  for (uint32_t i = 0; i <= proxy->extra && !proxy->weak; i++)
     left = rsca_manager_release(manager);
   proxy->extra = 0;
   if (proxy->weak)
@@ -238,9 +238,17 @@ int rscl_manager_gc(lua_State *L) {
   return 0;
 }
 
+/* A worker's: what its script takes counts here only, or it would keep the pool that keeps the worker. */
+static int push_weak_count(lua_State *L, const manager_proxy *proxy) {
+  lua_pushinteger(L, (lua_Integer)rsci_refs_count(&proxy->manager->refs) + proxy->extra);
+  return 1;
+}
+
 int rscl_manager_AddRef(lua_State *L) {
   manager_proxy *proxy = check_open(L, 1);
   proxy->extra++;
+  if (proxy->weak)
+    return push_weak_count(L, proxy);
   lua_pushinteger(L, (lua_Integer)rsca_manager_add_ref(proxy->manager));
   return 1;
 }
@@ -249,6 +257,8 @@ int rscl_manager_Release(lua_State *L) {
   manager_proxy *proxy = check_open(L, 1);
   if (proxy->extra > 0) {
     proxy->extra--;
+    if (proxy->weak)
+      return push_weak_count(L, proxy);
     lua_pushinteger(L, (lua_Integer)rsca_manager_release(proxy->manager));
   } else {
     lua_pushinteger(L, (lua_Integer)release_all(L, proxy, 1));

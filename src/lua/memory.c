@@ -3,6 +3,16 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+void rscl_memory_charge(rscl_memory *memory, size_t bytes) {
+  memory->used += bytes;
+  memory->charged += bytes;
+}
+
+void rscl_memory_discharge(rscl_memory *memory, size_t bytes) {
+  memory->used -= bytes;
+  memory->charged -= bytes;
+}
+
 void *rscl_memory_allocate(void *user, void *block, size_t old_size, size_t size) {
   rscl_memory *memory = user;
   if (!block)

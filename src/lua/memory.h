@@ -14,7 +14,12 @@
 typedef struct rscl_memory {
   size_t used, limit;
   size_t reserve; /* what it may have beyond the limit, for now */
+  size_t charged; /* part of `used`: not Lua's */
 } rscl_memory;
+
+/* Counts what is held for the state outside of Lua. */
+void rscl_memory_charge(rscl_memory *memory, size_t bytes);
+void rscl_memory_discharge(rscl_memory *memory, size_t bytes);
 
 /* What an error and its traceback may take beyond the limit. */
 enum { RSCL_MEMORY_RESERVE = 256 * 1024 };

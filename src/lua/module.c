@@ -44,11 +44,13 @@ static void pin_module(void) {
 }
 #endif
 
-/* Outside any step, or an error. */
+/* Outside any step, in a state that is stepped from outside, or an error. */
 static rscl_state *check_outside(lua_State *L) {
   rscl_state *state = rscl_check_state(L);
   if (state->turn || rsci_runner_is_stepping(state->engine.runner))
     luaL_error(L, "can't wait here: inside a step");
+  if (state->worker)
+    luaL_error(L, "can't wait here: a worker of a pool steps by itself");
   return state;
 }
 

@@ -7,13 +7,15 @@
 #include "error.h"
 #include "log.h"
 
-/* How many messages may be on their way; what is said beyond that is lost, and counted. */
-enum { MOST_MESSAGES = 1000 };
+/* How many messages may be on their way, and how many bytes if it is more than one; what is said beyond that is lost,
+ * and counted. */
+enum { MOST_MESSAGES = 1000, MOST_BYTES = 1 << 20 };
 
 struct rscl_relay {
   rsci_refs refs;
   rscl_state *state; /* held */
   atomic_int waiting;
+  atomic_size_t waiting_bytes;
   atomic_int lost;
 };
 
@@ -52,6 +54,7 @@ void rscl_relay_release(rscl_relay *relay) {
 static void message_free(rsci_task *task) {
   message *said = (message *)task;
   (void)atomic_fetch_sub(&said->relay->waiting, 1);
+  (void)atomic_fetch_sub(&said->relay->waiting_bytes, said->size);
   rscl_relay_release(said->relay);
   free(said);
 }
@@ -99,10 +102,13 @@ static const rsci_task_ops message_ops = {message_run, message_free};
 
 static void send(rscl_relay *relay, HRESULT status, const char *level, const char *text, size_t size) {
   message *said = NULL;
-  if (atomic_fetch_add(&relay->waiting, 1) < MOST_MESSAGES)
+  int waiting = atomic_fetch_add(&relay->waiting, 1);
+  size_t bytes = atomic_fetch_add(&relay->waiting_bytes, size);
+  if (waiting < MOST_MESSAGES && (bytes == 0 || (bytes <= MOST_BYTES && size <= MOST_BYTES - bytes)))
     said = malloc(sizeof *said + size + 1);
   if (!said) {
     (void)atomic_fetch_sub(&relay->waiting, 1);
+    (void)atomic_fetch_sub(&relay->waiting_bytes, size);
     (void)atomic_fetch_add(&relay->lost, 1);
     return;
   }
@@ -131,10 +137,10 @@ static int worker_on_error(lua_State *L) {
   HRESULT status = E_FAIL;
   size_t size;
   if (rscl_is_error(L, 1)) {
-    lua_getfield(L, 1, "status");
+    (void)rscl_push_error_field(L, 1, "status");
     status = rscl_failure_status(L, -1, E_FAIL);
-    lua_getfield(L, 1, "message");
-    if (lua_getfield(L, 1, "traceback") == LUA_TSTRING) {
+    (void)rscl_push_error_field(L, 1, "message");
+    if (rscl_push_error_field(L, 1, "traceback") == LUA_TSTRING) {
       lua_pushliteral(L, "\n");
       lua_insert(L, -2);
       lua_concat(L, 3);

@@ -12,6 +12,7 @@
 #include "manager_proxy.h"
 #include "native_proxy.h"
 #include "utf16.h"
+#include "worker.h"
 
 /* ---- The request itself ---- */
 
@@ -28,6 +29,8 @@ static rscl_request *request_create(rscl_state *state) {
 void rscl_request_release(rscl_request *request) {
   if (rsci_refs_drop(&request->refs) > 0)
     return;
+  if (request->charged)
+    rscl_worker_discharge(request->state, request->charged); /* this is its thread: only its own objects are left */
   free(request->buffer.data);
   rsci_engine_release(&request->state->engine);
   free(request);
@@ -51,7 +54,21 @@ void rscl_request_complete(rscl_request *request, HRESULT status, const void *by
   wake_waiters(request);
 }
 
-/* Gives the call's result to the request, without a copy; on the state's thread. */
+/* The result is the request's, without a copy, if there is room for it. */
+static void take_result(rscl_request *request, rsca_call *call) {
+  if (!rscl_worker_charge(request->state, call->result.capacity)) {
+    static const char text[] = "not enough memory";
+    request->status = E_OUTOFMEMORY;
+    request->bytes = text;
+    request->size = sizeof text - 1;
+    return;
+  }
+  request->charged = call->result.capacity;
+  request->buffer = call->result;
+  call->result = (rsci_buffer){0};
+}
+
+/* Gives the call's result to the request; on the state's thread. */
 static void complete(rsca_call *call) {
   rscl_request *request = call->sink.object;
   request->status = call->status;
@@ -63,8 +80,7 @@ static void complete(rsca_call *call) {
     request->bytes = rsci_forked;
     request->size = strlen(rsci_forked);
   } else if (call->size > 0 && call->bytes == call->result.data) {
-    request->buffer = call->result;
-    call->result = (rsci_buffer){0};
+    take_result(request, call);
   }
   rsci_call_leave(call);
   wake_waiters(request);
@@ -77,7 +93,11 @@ static rsca_call *call_of_delivery(rsci_task *task) {
 }
 
 static void delivery_run(rsci_task *task) {
-  complete(call_of_delivery(task));
+  rsca_call *call = call_of_delivery(task);
+  const rscl_request *request = call->sink.object;
+  if (!rscl_worker_has_room(request->state, call->result.capacity))
+    lua_gc(request->state->turn, LUA_GCCOLLECT);
+  complete(call);
 }
 
 /* The state has closed: nobody waits any more. */
@@ -103,7 +123,8 @@ static void sink_ended(rsca_call *call) {
   rscl_request *request = call->sink.object;
   rscl_state *state = request->state;
   (void)rsci_call_keep_bytes(call);
-  if (rscl_is_here(state) && !rsci_engine_is_closed(&state->engine)) {
+  if (rscl_is_here(state) && !rsci_engine_is_closed(&state->engine) &&
+      rscl_worker_has_room(state, call->result.capacity)) {
     complete(call);
     return;
   }
@@ -212,6 +233,7 @@ static void settle(lua_State *L, rscl_target target) {
 }
 
 int rscl_request_run(lua_State *L, rscl_state *state, rscl_target target, rscl_text name, rscl_text args) {
+  rscl_worker_collect(L, state);
   rscl_request *request = push_object(L, state, target.proxy, name);
   if (!request)
     return 2;

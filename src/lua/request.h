@@ -21,6 +21,7 @@ typedef struct rscl_request {
   bool done;
   HRESULT status;
   rsci_buffer buffer; /* owns the bytes, where they are not constant */
+  size_t charged;     /* bytes of that which count as the state's memory */
   const char *bytes;
   size_t size;
 } rscl_request;

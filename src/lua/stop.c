@@ -191,6 +191,11 @@ void rsca_lua_interrupt(void) {
 
 /* ---- What runs ---- */
 
+/* Whether it is one of a manager that a worker's script has made: then the worker's own limit holds as well. */
+static bool is_elsewhere(const rscl_state *state, const rsca_call *call) {
+  return state->worker && call && rsci_manager_of_call(call) != state->own;
+}
+
 void rscl_stop_enter(rscl_state *state, rscl_run *run, lua_State *co, rsca_call *call, bool closing) {
   rscl_stop *stop = &state->stop;
   run->running = (rscl_running){co, stop->running};
@@ -200,7 +205,8 @@ void rscl_stop_enter(rscl_state *state, rscl_run *run, lua_State *co, rsca_call 
   run->outer_closing = stop->closing;
   stop->closing = closing;
   stop->polled_due_ns = 0;
-  if (!call && state->worker && state->own->limit_ns != UINT64_MAX)
+  bool limited = state->worker && (!call || is_elsewhere(state, call));
+  if (limited && state->own->limit_ns != UINT64_MAX)
     stop->polled_due_ns = closing ? clean_up_end(state) : rsci_now_ns() + state->own->limit_ns;
   /* What is closed because it was stopped has what is left of its time. */
   stop->raised = closing && is_due(state, call);
@@ -213,6 +219,7 @@ void rscl_stop_enter(rscl_state *state, rscl_run *run, lua_State *co, rsca_call 
   atomic_signal_fence(memory_order_seq_cst);
   stop->running = &run->running;
   run->outer_call = atomic_exchange(&state->engine.running, call);
+  atomic_store_explicit(&state->engine.elsewhere, is_elsewhere(state, call), memory_order_relaxed);
   bool due = is_due(state, call);
   if (due && !closing)
     set_hook(co, 1);
@@ -237,6 +244,7 @@ void rscl_stop_mark(rscl_state *state, rscl_run *run) {
 bool rscl_stop_leave(rscl_state *state, rscl_run *run) {
   rscl_stop *stop = &state->stop;
   bool stopped = stop->raised || is_due(state, atomic_load(&state->engine.running));
+  atomic_store_explicit(&state->engine.elsewhere, is_elsewhere(state, run->outer_call), memory_order_relaxed);
   atomic_store(&state->engine.running, run->outer_call);
   while (atomic_load(&stop->signals) > 0) {
     rsci_stop_take_blocked();

@@ -89,6 +89,38 @@ size_t rscl_worker_set_reserve(rscl_state *state, size_t bytes) {
   return before;
 }
 
+bool rscl_worker_has_room(const rscl_state *state, size_t bytes) {
+  if (!state->worker)
+    return true;
+  const rscl_memory *memory = &state->worker->memory;
+  return memory->used < memory->limit && bytes <= memory->limit - memory->used;
+}
+
+bool rscl_worker_charge(rscl_state *state, size_t bytes) {
+  if (!rscl_worker_has_room(state, bytes))
+    return false;
+  if (state->worker)
+    rscl_memory_charge(&state->worker->memory, bytes);
+  return true;
+}
+
+void rscl_worker_discharge(rscl_state *state, size_t bytes) {
+  if (state->worker)
+    rscl_memory_discharge(&state->worker->memory, bytes);
+}
+
+void rscl_worker_collect(lua_State *L, rscl_state *state) {
+  rscl_worker *worker = state->worker;
+  if (!worker || worker->memory.charged <= worker->collect_at)
+    return;
+  lua_gc(L, LUA_GCCOLLECT);
+  /* Again when there is twice as much, but never so late that there is no room for more. */
+  size_t most = worker->script->manager->config.memory_limit / 2, twice = 2 * worker->memory.charged;
+  if (twice < most / 2)
+    twice = most / 2;
+  worker->collect_at = twice < most ? twice : most;
+}
+
 /* print(...): to the log. */
 static int worker_print(lua_State *L) {
   luaL_Buffer text;
@@ -108,6 +140,11 @@ static int worker_print(lua_State *L) {
   return 0;
 }
 
+/* Nothing ends the host; and other threads run. */
+static int no_exit(lua_State *L) {
+  return luaL_error(L, "os.exit is not there in a worker: it would end the whole program");
+}
+
 static int with_traceback(lua_State *L) {
   size_t size;
   const char *message = luaL_tolstring(L, 1, &size);
@@ -123,6 +160,10 @@ static int open_main(lua_State *L) {
     return luaL_error(L, "not enough memory to open rsca");
   rscl_nesting_open(L, true);
   rscl_children_open(L, &script->mask);
+  if (lua_getglobal(L, LUA_OSLIBNAME) == LUA_TTABLE) {
+    lua_pushcfunction(L, no_exit);
+    lua_setfield(L, -2, "exit");
+  }
   lua_getglobal(L, "require");
   lua_pushliteral(L, "rsca");
   lua_call(L, 1, 1);
@@ -207,10 +248,13 @@ static rsci_engine *script_open(void *user, rsci_runner *runner) {
   lua_settop(L, 0);
   lua_gc(L, LUA_GCCOLLECT);
   size_t limit = script->manager->config.memory_limit;
+  worker->collect_at = limit / 4;
   worker->memory.limit = limit < SIZE_MAX - worker->memory.used ? worker->memory.used + limit : SIZE_MAX;
   rscl_state *state = rscl_push_box(L);
   lua_settop(L, 0);
   rsci_engine_hold(&state->engine);
+  script->loaded = true;
+  script->message_size = 0; /* the caller's, whose call is about to return */
   return &state->engine;
 }
 
@@ -312,14 +356,13 @@ HRESULT rscl_script_load(rsca_manager *manager, const rsca_lua_script *source, s
   script->user = source->user;
   HRESULT status = read_source(script, source);
   script->status = E_OUTOFMEMORY;
-  if (SUCCEEDED(status) && !rsci_pool_load(manager->pool, &script_ops, script))
+  if (SUCCEEDED(status))
+    status = rsci_pool_load(manager->pool, &script_ops, script);
+  if (status == E_FAIL)
     status = script->status;
-  script->message_size = 0;
-  if (FAILED(status)) {
+  if (FAILED(status))
     script_free(script);
-    return status;
-  }
-  script->loaded = true;
-  script->free_user = source->free_user;
-  return S_OK;
+  else
+    script->free_user = source->free_user;
+  return status;
 }

@@ -27,7 +27,8 @@ typedef struct rscl_worker {
   rsci_runner *runner; /* borrowed, as the engine holds it */
   lua_State *L;
   rscl_memory memory;
-  bool loading; /* its script is being run: actions are registered then */
+  size_t collect_at; /* bytes held outside of Lua for which garbage is looked for */
+  bool loading;      /* its script is being run: actions are registered then */
   rscl_worker_action *actions;
   size_t action_count;
 } rscl_worker;
@@ -44,6 +45,15 @@ HRESULT rscl_script_load(rsca_manager *manager, const rsca_lua_script *source, s
 /* How many bytes a worker's state may have beyond its limit from here on, to say what went wrong; nothing for any other
  * state. Returns what it was. */
 size_t rscl_worker_set_reserve(rscl_state *state, size_t bytes);
+
+/* Bytes that are held for the state outside of Lua: they count as its memory. charge: false where they go beyond its
+ * limit. Any other state has room. Thread that steps. */
+bool rscl_worker_has_room(const rscl_state *state, size_t bytes);
+bool rscl_worker_charge(rscl_state *state, size_t bytes);
+void rscl_worker_discharge(rscl_state *state, size_t bytes);
+
+/* Before more of that is asked for: Lua's collector does not see it, and garbage may hold it. [-0, +0, -] */
+void rscl_worker_collect(lua_State *L, rscl_state *state);
 
 /* The number of an action that the script registers now; a new one while it is loaded the first time. False: it did not
  * register that one then, or there is no memory (`*known`: which). */

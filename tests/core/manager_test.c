@@ -60,6 +60,9 @@ static void test_null_manager_is_e_invalidarg(void **state) {
   assert_int_equal(submit(NULL, "a", "", &heard, NULL), E_INVALIDARG);
   assert_int_equal(rsca_manager_shutdown(NULL, true), E_INVALIDARG);
   assert_int_equal(rsca_manager_step(NULL, 0), E_INVALIDARG);
+  assert_int_equal(rsca_call_report(NULL, "", 0), E_INVALIDARG);
+  assert_int_equal(rsca_call_finish(NULL, S_OK, "", 0), E_INVALIDARG);
+  assert_int_equal(rsca_manager_release(NULL), 0); /* does nothing */
   assert_int_equal(atomic_load(&heard.reports), 0);
 }
 

@@ -118,7 +118,7 @@ T.test("each way to end has its status, after all responses", function()
       T.match(case.listener.why, case[5])
     end
   end
-  T.equal(manager:stats().in_flight, 0)
+  await("the count of the last", function() return manager:stats().in_flight == 0 end)
 end)
 
 T.test("in order and whole, several at a time, with handlers that wait", function()

@@ -4,4 +4,6 @@ local globals = {}
 for name, value in next, _G do
   globals[name] = value
 end
-return globals
+
+-- A traceback looks for the names of functions in the tables that modules are: not here.
+return setmetatable({}, { __index = globals })
