@@ -150,9 +150,9 @@ end
 
 -- A row about something that is not measured in rounds:
 -- { what, value, show = function [, note =] [, at_most = | at_least =]}.
--- `show` makes a text of the value and of the goal.
+-- `show` makes a text of the value and of the goal, which is for the value, or for `judged`.
 function bench.figure(row)
-  local goal, met = verdict(row[2], row)
+  local goal, met = verdict(row.judged or row[2], row)
   print_row { row[1], row.show(row[2]), row.note, nil, nil, nil, goal, met }
 end
 
@@ -267,11 +267,26 @@ function bench.median(sample)
   return summary(sample).median
 end
 
+-- Of a list of numbers.
+function bench.quantile(values, part)
+  table.sort(values)
+  return quantile(values, part)
+end
+
+local function follow(...)
+  core.setenv("RSCA_BENCH_ROWS", "1")
+  local child <close> = process.start_here(...)
+  assert(child:wait() == 0, "a second run failed")
+end
+
 -- Runs the program again, with these arguments; its rows follow.
 function bench.again(...)
-  core.setenv("RSCA_BENCH_ROWS", "1")
-  local child <close> = process.start_here(arg[-1], arg[0], ...)
-  assert(child:wait() == 0, "a second run failed")
+  follow(arg[-1], arg[0], ...)
+end
+
+-- The same, on one core.
+function bench.again_on_one_core(...)
+  follow("taskset", "--cpu-list", "0", arg[-1], arg[0], ...)
 end
 
 -- A sample made of others of the same rounds: bench.combine(function(a, b) return a - b end, of.a, of.b).

@@ -5,7 +5,7 @@ local bench = require "bench.bench"
 local core = require "bench.core"
 local process = require "bench.process"
 
-local names = { "path", "responses", "streams", "sleepers", "footprint", "workers", "luv", "redis" }
+local names = { "path", "responses", "streams", "sleepers", "footprint", "workers", "pool", "luv", "redis" }
 
 local function first_match(path, pattern)
   local file <close> = io.open(path)

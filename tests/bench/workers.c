@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <rsca/lua.h>
 #include <rsca/manager.h>
 
 enum { MOST_THREADS = 16 };
@@ -118,14 +119,21 @@ static int pool_close(lua_State *L) {
   return 0;
 }
 
-/* open(workers): a pool of so many, to be closed; its threads start at the first call */
+static HRESULT add_action(rsca_manager *manager, const char *script) {
+  if (!script)
+    return rsca_manager_register(manager, "spin", NULL, spin_action, NULL, NULL);
+  return rsca_lua_load_script(manager, &(rsca_lua_script){.text = script}, NULL, 0);
+}
+
+/* open(workers [, script]): a pool of so many, to be closed; its threads start at the first call. Its action "spin" is
+ * one in C, or one of the script */
 static int workers_open(lua_State *L) {
   const rsca_config config = {.workers = (uint32_t)bench_check_count(L, 1), .queue_limit = 1 << 20};
+  const char *script = luaL_optstring(L, 2, NULL);
   pool *self = lua_newuserdatauv(L, sizeof *self, 0);
   self->manager = NULL;
   luaL_setmetatable(L, type_name);
-  if (FAILED(rsca_manager_create(&config, &self->manager)) ||
-      FAILED(rsca_manager_register(self->manager, "spin", NULL, spin_action, NULL, NULL)))
+  if (FAILED(rsca_manager_create(&config, &self->manager)) || FAILED(add_action(self->manager, script)))
     return luaL_error(L, "a pool can't be made");
   return 1;
 }
