@@ -4,6 +4,10 @@
 
 #include "engine.h"
 
+/* How long a wait looks around: at most about as long as it takes to sleep and be woken. */
+#define LEAST_LINGER_NS UINT64_C(1000)
+#define MOST_LINGER_NS UINT64_C(20000)
+
 rsci_runner *rsci_runner_create(void) {
   rsci_runner *runner = rsci_forks_watch() ? calloc(1, sizeof *runner) : NULL;
   if (!runner)
@@ -18,6 +22,7 @@ rsci_runner *rsci_runner_create(void) {
   atomic_init(&runner->stepping, false);
   atomic_init(&runner->pins, 0);
   atomic_init(&runner->kicked, false);
+  runner->linger_ns = LEAST_LINGER_NS;
   atomic_init(&runner->progress, 0);
   rsci_notifier_init(&runner->notifier);
   atomic_store_explicit(&runner->thread, rsci_thread_self(), memory_order_relaxed);
@@ -324,7 +329,28 @@ uint64_t rsci_runner_timeout_ns(rsci_runner *runner) {
   return next_ns > now_ns ? next_ns - now_ns : 0;
 }
 
+/* Looks for what comes at once, where another processor may bring it: longer after that was worth it. */
+static bool linger(rsci_runner *runner, uint64_t timeout_ns) {
+  if (rsci_processors() < 2 || timeout_ns < MOST_LINGER_NS)
+    return false;
+  uint64_t end_ns = rsci_now_ns() + runner->linger_ns;
+  do {
+    if (atomic_load_explicit(&runner->inbox, memory_order_relaxed) ||
+        (atomic_load_explicit(&runner->kicked, memory_order_relaxed) && atomic_exchange(&runner->kicked, false))) {
+      runner->linger_ns = MOST_LINGER_NS;
+      return true;
+    }
+    rsci_thread_pause();
+  } while (rsci_now_ns() < end_ns);
+  if (runner->linger_ns > LEAST_LINGER_NS)
+    runner->linger_ns /= 2;
+  return false;
+}
+
 bool rsci_runner_wait(rsci_runner *runner, uint64_t timeout_ns) {
+  uint64_t soon_ns = rsci_runner_timeout_ns(runner);
+  if (linger(runner, soon_ns < timeout_ns ? soon_ns : timeout_ns))
+    return true;
   if (!rsci_notifier_prepare(&runner->notifier))
     return false;
   /* Looked at after the wait was announced: what is posted from here on raises. */

@@ -63,6 +63,7 @@ struct rsci_runner {
   rsci_notifier notifier;
 
   atomic_bool kicked;   /* the next wait is none */
+  uint64_t linger_ns;   /* how long a wait looks around before it sleeps; thread that steps */
   atomic_uint progress; /* changes with every task that is taken */
 
   /* Where the tasks of a step come from when it has no others: those of a pool. NULL: from nowhere. */

@@ -1,17 +1,47 @@
 #include "thread.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
+
+/* What it guards takes less time than going to sleep does: one that waits spins a little first. */
+static bool make_mutex(pthread_mutex_t *mutex) {
+  pthread_mutexattr_t attributes;
+  if (pthread_mutexattr_init(&attributes) != 0)
+    return false;
+#ifdef PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP
+  (void)pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ADAPTIVE_NP);
+#endif
+  bool made = pthread_mutex_init(mutex, &attributes) == 0;
+  (void)pthread_mutexattr_destroy(&attributes);
+  return made;
+}
+
+bool rsci_lock_init(rsci_lock *lock) {
+  atomic_init(&lock->forks, rsci_forks());
+  return make_mutex(&lock->mutex);
+}
 
 void rsci_lock_inherit(rsci_lock *lock) {
   unsigned forks = atomic_load(&lock->forks);
   while (forks != rsci_forks()) {
     if (forks != RSCI_LOCK_CHANGES && atomic_compare_exchange_strong(&lock->forks, &forks, RSCI_LOCK_CHANGES)) {
-      (void)pthread_mutex_init(&lock->mutex, NULL);
+      (void)make_mutex(&lock->mutex);
       atomic_store_explicit(&lock->forks, rsci_forks(), memory_order_release);
     }
     forks = atomic_load(&lock->forks);
   }
+}
+
+unsigned rsci_processors(void) {
+  static atomic_uint counted;
+  unsigned count = atomic_load_explicit(&counted, memory_order_relaxed);
+  if (count == 0) {
+    cpu_set_t usable;
+    count = sched_getaffinity(0, sizeof usable, &usable) == 0 ? (unsigned)CPU_COUNT(&usable) : 1;
+    atomic_store_explicit(&counted, count, memory_order_relaxed);
+  }
+  return count;
 }
 
 bool rsci_thread_start(rsci_thread *thread, const char *name, int let_through, void *(*main)(void *), void *user) {

@@ -24,10 +24,8 @@ typedef struct rsci_lock {
 
 #define RSCI_LOCK_CHANGES UINT_MAX
 
-static inline bool rsci_lock_init(rsci_lock *lock) {
-  atomic_init(&lock->forks, rsci_forks());
-  return pthread_mutex_init(&lock->mutex, NULL) == 0;
-}
+/* False: out of memory. */
+bool rsci_lock_init(rsci_lock *lock);
 
 static inline void rsci_lock_fini(rsci_lock *lock) {
   (void)pthread_mutex_destroy(&lock->mutex);
@@ -78,7 +76,19 @@ static inline void rsci_condition_tell_all(rsci_condition *condition) {
   (void)pthread_cond_broadcast(condition);
 }
 
+/* How many processors this process may use. */
+unsigned rsci_processors(void);
+
 typedef pthread_t rsci_thread;
+
+/* In a loop that waits for another thread: leaves the processor's other half more. */
+static inline void rsci_thread_pause(void) {
+#if defined __x86_64__ || defined __i386__
+  __builtin_ia32_pause();
+#elif defined __aarch64__
+  __asm__ volatile("yield");
+#endif
+}
 
 /* Starts a thread called `name` (15 characters) that gets no signals of the host's: only synchronous faults and
  * `let_through` (0: none). False: none could be had. */

@@ -253,8 +253,10 @@ static rsci_engine *script_open(void *user, rsci_runner *runner) {
   rscl_state *state = rscl_push_box(L);
   lua_settop(L, 0);
   rsci_engine_hold(&state->engine);
-  script->loaded = true;
-  script->message_size = 0; /* the caller's, whose call is about to return */
+  if (!script->loaded) { /* the workers that come later, each on its own thread, only look */
+    script->loaded = true;
+    script->message_size = 0; /* the caller's, whose call is about to return */
+  }
   return &state->engine;
 }
 
