@@ -5,6 +5,8 @@ local caller = require "bench.caller"
 local path = require "bench.path"
 local rsca = require "rsca"
 
+rsca.guard() -- as the states of a pool are: coroutines are used again
+
 local text = path.text
 
 local function echo(args)

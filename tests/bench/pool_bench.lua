@@ -10,6 +10,8 @@ local path = require "bench.path"
 local rsca = require "rsca"
 local workers = require "bench.workers"
 
+rsca.guard() -- as the states of a pool are: coroutines are used again
+
 core.setenv("UV_THREADPOOL_SIZE", "1")
 local luv = require "luv"
 

@@ -7,6 +7,8 @@ local path = require "bench.path"
 local process = require "bench.process"
 local rsca = require "rsca"
 
+rsca.guard() -- as the states of a pool are: coroutines are used again
+
 local text = path.text
 
 local function echo(args)

@@ -10,6 +10,8 @@ local path = require "bench.path"
 local process = require "bench.process"
 local rsca = require "rsca"
 
+rsca.guard() -- as the states of a pool are: coroutines are used again
+
 local sizes = { { "16 B", 16 }, { "1 KiB", 1 << 10 }, { "64 KiB", 64 << 10 }, { "16 MiB", 16 << 20 } }
 local mark = "response"
 

@@ -6,6 +6,8 @@ local core = require "bench.core"
 local path = require "bench.path"
 local rsca = require "rsca"
 
+rsca.guard() -- as the states of a pool are: coroutines are used again
+
 local text = path.text
 local count = bench.size(100000, 1000)
 

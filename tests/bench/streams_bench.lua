@@ -8,6 +8,8 @@ local core = require "bench.core"
 local path = require "bench.path"
 local rsca = require "rsca"
 
+rsca.guard() -- as the states of a pool are: coroutines are used again
+
 local text = path.text
 
 assert(rsca.register("echo", function(args)
