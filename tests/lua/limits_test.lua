@@ -333,6 +333,36 @@ T.test("queue_limit counts what is accepted and has not ended, wherever it is", 
   T.equal(manager:stats().in_flight, 0)
 end)
 
+T.test("with queue_limit = 1 who hears the end can hand in the next call", function()
+  local manager <close> = pools.open(chunk, { queue_limit = 1 })
+  local ROUNDS = 200
+  local ended = T.expect(2 * ROUNDS)
+  local function subscribe()
+    assert(manager:subscribe("works", "", function(_, _, final)
+      if final and ended() < ROUNDS then
+        subscribe()
+      end
+    end))
+  end
+  subscribe()
+  rsca.loop()
+  local function run(i)
+    assert(manager:run("works", i, function()
+      if ended() < 2 * ROUNDS then
+        run(i + 1)
+      end
+    end))
+  end
+  run(1)
+  rsca.loop()
+  for i = 1, ROUNDS do
+    T.equal(assert(manager:run("works", i)):await(), tostring(i))
+    for response in manager:responses("works", i) do
+      T.equal(response, tostring(i))
+    end
+  end
+end)
+
 T.test("queue_bytes counts the bytes of their arguments, wherever they are", function()
   local fifo <close> = pools.fifo()
   local manager <close> = pools.open(chunk, { queue_bytes = #fifo.path + 5, time_limit = NEVER })
