@@ -231,8 +231,7 @@ bool rsci_call_post(rsca_call *call) {
   return !mine;
 }
 
-/* Why it should stop, itself or with all others; NULL: it should not. */
-static const char *why_stop(const rsca_call *call) {
+const char *rsci_call_why_stop(const rsca_call *call) {
   const char *why = atomic_load(&call->cancelled);
   return why ? why : atomic_load(&call->calls->cut);
 }
@@ -244,7 +243,7 @@ static HRESULT ended_by(const char *why) {
 }
 
 HRESULT rsci_call_stop_status(const rsca_call *call) {
-  return ended_by(why_stop(call));
+  return ended_by(rsci_call_why_stop(call));
 }
 
 bool rsci_call_begin(rsca_call *call) {
@@ -263,7 +262,7 @@ static void start_run(rsci_task *task) {
   rsca_call *call = call_of_task(task);
   if (!rsci_call_begin(call))
     return;
-  const char *why = why_stop(call);
+  const char *why = rsci_call_why_stop(call);
   if (why) /* while it was new, or while its cancel or a shutdown was on the way */
     rsci_call_finish(call, ended_by(why), why, strlen(why));
   else
@@ -290,7 +289,7 @@ const char rsci_lost[] = "out of memory: a response was lost";
 
 /* What the end of a registration's action means: a response of its own, if it returned one, and the final. */
 static HRESULT conclude_registration(rsca_call *call, HRESULT status, const void **bytes, size_t *size) {
-  const char *why = why_stop(call);
+  const char *why = rsci_call_why_stop(call);
   HRESULT last = S_OK;
   if (SUCCEEDED(status) && *size > 0 && !why)
     last = call->sink.ops->report(call, *bytes, *size);
@@ -452,7 +451,7 @@ void rsci_call_lose(rsca_call *call) {
 
 /* Claimed, and the claim holds nothing yet. */
 static void report_cancelled(rsca_call *call) {
-  const char *why = why_stop(call), *where = atomic_load(&call->where);
+  const char *why = rsci_call_why_stop(call), *where = atomic_load(&call->where);
   (void)rsci_refs_add(&call->refs);
   report(call, ended_by(why), where ? where : why, strlen(where ? where : why));
 }

@@ -214,6 +214,9 @@ void rsci_call_lose(rsca_call *call);
 /* Ends a running call for the reason it should stop, if nobody has; the engine keeps its hold. Any thread. */
 void rsci_call_end_cancelled(rsca_call *call);
 
+/* Why it should stop, itself or with all others; NULL: it should not. */
+const char *rsci_call_why_stop(const rsca_call *call);
+
 /* What it ends with that way. */
 HRESULT rsci_call_stop_status(const rsca_call *call);
 

@@ -186,6 +186,10 @@ HRESULT rsca_call_report(rsca_call *call, const void *bytes, size_t size) {
     return E_INVALIDARG;
   if (!call->sink.ops->report)
     return rsci_call_respond(call, bytes, size);
+  if (size > call->calls->response_limit) {
+    call->overflow = true; /* as of a run: it fails at its end */
+    return E_OUTOFMEMORY;
+  }
   if (!rsci_runner_is_stepped_here(atomic_load(&call->engine)->runner))
     return respond_later(call, bytes, size);
   /* In a step it is delivered at once, after those that came before it. */

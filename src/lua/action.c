@@ -191,9 +191,9 @@ void rscl_action_start(rsci_engine *engine, rsca_call *call) {
 void rscl_action_cancel(rsci_engine *engine, rsca_call *call) {
   (void)engine;
   if (rsci_call_is_dropped(call))
-    rscl_fiber_abandon(call->fiber, RSCA_E_CANCELLED, atomic_load(&call->cancelled));
+    rscl_fiber_abandon(call->fiber, RSCA_E_CANCELLED, rsci_call_why_stop(call));
   else
-    rscl_fiber_close(call->fiber, rsci_call_stop_status(call), atomic_load(&call->cancelled));
+    rscl_fiber_close(call->fiber, rsci_call_stop_status(call), rsci_call_why_stop(call));
 }
 
 void rscl_action_room(rsci_engine *engine, rsca_call *call) {

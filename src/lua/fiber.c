@@ -387,6 +387,7 @@ static void fiber_task_run(rsci_task *task) {
     return;
   }
   int nargs = fiber->nargs;
+  rsca_call *call = action_call(fiber);
   fiber->nargs = 0;
   fiber->queued = false;
   fiber->has_alarm = false;
@@ -394,6 +395,8 @@ static void fiber_task_run(rsci_task *task) {
     rscl_fiber_close(fiber, fiber->close_status, fiber->close_why);
   else if (fiber->given_up)
     rscl_fiber_close(fiber, RSCA_E_CANCELLED, "nobody waits for it any more");
+  else if (call && rsci_call_why_stop(call)) /* its cancel is on the way, from another thread */
+    rscl_action_cancel(task->engine, call);
   else if (is_at_rest(fiber->co))
     resume(fiber, nargs);
   else

@@ -123,7 +123,7 @@ static rsci_stream *sink_stream(rsca_call *call) {
 
 static void sink_ended(rsca_call *call) {
   rscl_subscription *sub = call->sink.object;
-  rsci_call_leave(call); /* first: who hears its final may count what is left */
+  rsci_call_leave(call); /* first: whoever hears the end, on its own thread, may hand in the next call */
   rsci_stream_finish(sub->stream, call->status, call->bytes, call->size);
   subscription_release(sub);
   rsci_call_delivered(call);

@@ -1263,6 +1263,40 @@ static void refused_when_the_queue_is_full(void **state) {
 
 /* ---- A streaming action in a run ---- */
 
+/* "response_limit: bytes of one response; of a run, with all that was reported" */
+static void report_up_to_the_limit_and_beyond(producer *self, rsca_call *call) {
+  (void)self;
+  assert_int_equal(rsca_call_report(call, "123", 3), S_OK);
+  assert_int_equal(rsca_call_report(call, "456", 3), S_OK);
+  assert_int_equal(rsca_call_report(call, "7890", 4), E_OUTOFMEMORY);
+}
+
+static void response_beyond_the_limit_is_e_outofmemory_and_the_registration_fails(void **unused) {
+  (void)unused;
+  set_up_with(&(rsca_config){.response_limit = 3});
+  listener who;
+  for (how = BY_FUNCTION; how < WAYS; how++) {
+    listener_init(&who);
+    action.inside = report_up_to_the_limit_and_beyond;
+    assert_int_equal(start(&who), S_OK);
+    step_all(manager);
+    assert_true(heard(&who, "123;456;", E_OUTOFMEMORY));
+    assert_string_equal(who.why, "the response is larger than the response limit");
+
+    /* A last response that is said later, too. */
+    listener_init(&who);
+    action.inside = NULL;
+    action.status = E_PENDING;
+    assert_int_equal(start(&who), S_OK);
+    step_all(manager);
+    assert_int_equal(finish(action.call, S_OK, "1234", 4), E_OUTOFMEMORY);
+    step_all(manager);
+    assert_true(heard(&who, "", E_OUTOFMEMORY));
+    action.status = S_OK;
+  }
+  tear_down();
+}
+
 /* "Its responses arrive joined, in one." */
 static void streaming_action_run_once_has_its_responses_joined(void **state) {
   (void)state;
@@ -1453,6 +1487,7 @@ int main(void) {
       cmocka_unit_test(refused_by_the_interface),
       cmocka_unit_test(refused_by_the_function),
       cmocka_unit_test(refused_when_the_queue_is_full),
+      cmocka_unit_test(response_beyond_the_limit_is_e_outofmemory_and_the_registration_fails),
       cmocka_unit_test(streaming_action_run_once_has_its_responses_joined),
       cmocka_unit_test(registered_and_unregistered_on_many_threads_while_stepping),
       WAYS_TEST(ends_while_its_action_reports_on_another_thread),

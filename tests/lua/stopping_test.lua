@@ -101,4 +101,153 @@ do
   stops_all("here, guarded", manager, "nested", unharmed)
 end
 
+-- ---- What was stopped cleans up, and leaves its state as usable as before ----
+
+local cleaning = [[
+local function forever()
+  while true do
+  end
+end
+
+local function note(name)
+  return closing(function() shared:set("order", (shared:get("order") or "") .. name .. " ") end)
+end
+
+local behaviours = {
+  computes = function()
+    local _ <close> = note "outer"
+    pcall(function()
+      local _ <close> = note "inner"
+      forever()
+    end)
+  end,
+  waits = function(ctx)
+    local _ <close> = note "outer"
+    pcall(function()
+      local _ <close> = note "inner"
+      ctx:sleep(1e6)
+    end)
+  end,
+  ["in a coroutine"] = function()
+    local _ <close> = note "outer"
+    pcall(coroutine.wrap(function()
+      local _ <close> = note "inner"
+      forever()
+    end))
+  end,
+  ["in a comparison"] = function()
+    local _ <close> = note "outer"
+    table.sort({ 1, 2 }, function()
+      local _ <close> = note "inner"
+      forever()
+    end)
+  end,
+  ["whose clean-up raises"] = function()
+    local _ <close> = note "outer"
+    local _ <close> = closing(function() error("dirty") end)
+    local _ <close> = note "inner"
+    forever()
+  end,
+  ["whose clean-up waits"] = function(ctx)
+    local _ <close> = note "outer"
+    local _ <close> = closing(function()
+      local good, err = ctx:sleep(1e6)
+      shared:set("wait", tostring(good) .. " " .. err.name)
+    end)
+    local _ <close> = note "inner"
+    forever()
+  end,
+  ["whose clean-up computes for a while"] = function()
+    local _ <close> = note "outer"
+    local _ <close> = closing(function() for _ = 1, 100000 do end end)
+    local _ <close> = note "inner"
+    forever()
+  end,
+}
+
+rsca.register("cleans", function(args, ctx)
+  shared:set("order", nil)
+  behaviours[args](ctx)
+end)
+
+-- What globals, metatables and upvalues say is as it was; and so is what an action may do.
+local calls = 0
+rsca.register("is well", function(args, ctx)
+  calls = calls + 1
+  local co = coroutine.wrap(function(...) return coroutine.yield(...) end)
+  assert(co(1) == 1 and co(2) == 2)
+  assert(not pcall(error) and select(2, xpcall(error, function() return "handled" end)) == "handled")
+  local sorted = { 3, 1, 2 }
+  table.sort(sorted, function(a, b) return a < b end)
+  assert(("abc"):gsub(".", function(c) return c .. c end) == "aabbcc")
+  assert(ctx:sleep(0))
+  assert(rsca.call("works", "inner") == "inner")
+  assert(not debug.gethook())
+  return table.concat(sorted) .. " " .. calls
+end)
+]]
+
+do
+  local manager <close> = pools.open(cleaning)
+  local calls = 0
+  rsca.on_error = function(err) -- nobody else hears of these
+    T.match(tostring(err), "dirty")
+  end
+  for _, name in ipairs { "computes", "waits", "in a coroutine", "in a comparison", "whose clean-up raises",
+    "whose clean-up waits", "whose clean-up computes for a while" } do
+    T.test("<close> variables of what was stopped have run, last one first, and its state goes on: " .. name, function()
+      -- Within their time, that is: on a machine that is very busy it may be over before.
+      pools.wait_until(function()
+        local response, err = manager:call("cleans", name, { time_limit = 0.05 })
+        T.equal(response, nil)
+        T.equal(err.status, status.ERROR_TIMEOUT)
+        calls = calls + 1
+        T.equal(manager:call("is well"), "123 " .. calls)
+        return manager:shared():get("order") == "inner outer "
+      end)
+    end)
+  end
+
+  T.test("in the clean-up of what was stopped waits answer nil, err", function()
+    T.equal(manager:shared():get("wait"), "nil ERROR_CANCELLED")
+  end)
+
+  T.test("all of it was one state", function()
+    T.equal(manager:call("number"), "1")
+    T.equal(manager:health().stuck, 0)
+  end)
+  rsca.on_error = nil
+end
+
+T.test("an error, out of memory or of any kind, leaves a state as usable as before", function()
+  local manager <close> = pools.open(cleaning .. [[
+    local bodies = {
+      function() error("text") end,
+      function() error({}) end,
+      function() error() end,
+      function() return nil, "refused" end,
+      function() return {} end,
+      function() local _ = ("x"):rep(1 << 30) end,
+      function() local function deeper() return 1 + deeper() end deeper() end,
+      function() coroutine.wrap(function() error("in a coroutine") end)() end,
+      function() local _ <close> = closing(function() error("in __close") end) error("first") end,
+      function(ctx) ctx:sleep(0) error("after a wait") end,
+      function() rsca.call("nobody")() end,
+    }
+    rsca.register("bodies", function() return #bodies end)
+    rsca.register("fails", function(args, ctx) return bodies[tonumber(args)](ctx) end)
+  ]], { memory_limit = 8 << 20 })
+  local calls = 0
+  for _ = 1, 10 do
+    for i = 1, tonumber(manager:call("bodies")) do
+      local response, err = manager:call("fails", i)
+      T.equal(response, nil)
+      T.truthy(rsca.failed(err.status))
+      calls = calls + 1
+      T.equal(manager:call("is well"), "123 " .. calls)
+    end
+  end
+  T.equal(manager:call("number"), "1")
+end)
+
 T.finish()
