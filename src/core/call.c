@@ -122,7 +122,7 @@ rsca_call *rsci_calls_accept(rsci_calls *calls, rsci_action *action, const char 
   call->accepted_ns = rsci_coarse_ns();
   call->watch = RSCI_WATCH;
   call->pooled = false;
-  call->overflow = false;
+  atomic_store(&call->overflow, false);
   call->sink = *sink;
   call->fiber = NULL;
   do
@@ -337,7 +337,7 @@ void rsci_call_tell_end(rsca_call *call) {
 
 /* Claimed. */
 static void report(rsca_call *call, HRESULT status, const void *bytes, size_t size) {
-  if (SUCCEEDED(status) && (call->overflow || size > call->calls->response_limit)) {
+  if (SUCCEEDED(status) && (atomic_load(&call->overflow) || size > call->calls->response_limit)) {
     status = E_OUTOFMEMORY;
     bytes = oversize_text;
     size = sizeof oversize_text - 1;

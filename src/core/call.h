@@ -101,10 +101,10 @@ struct rsca_call {
   rsci_task late_task;                /* there are late reports */
   struct rsci_late *late, *last_late; /* these, oldest first; last_late counts where there is one. Manager's lock */
   size_t late_count;
-  bool late_posted;    /* late_task is on its way, and holds the call */
-  bool awaits_room;    /* room_task is waiting for room; thread that steps */
-  bool overflow;       /* more was reported than a response may have; the engine's */
-  HRESULT late_status; /* for the native engine: what it will end with */
+  bool late_posted;     /* late_task is on its way, and holds the call */
+  bool awaits_room;     /* room_task is waiting for room; thread that steps */
+  atomic_bool overflow; /* more was reported than a response may have */
+  HRESULT late_status;  /* for the native engine: what it will end with */
 
   /* Set by the ending. */
   HRESULT status;

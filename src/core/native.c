@@ -110,13 +110,18 @@ static const rsci_task_ops late_ops = {late_run, late_drop};
 
 HRESULT rsci_native_finish(rsca_call *call, HRESULT status, const void *bytes, size_t size) {
   HRESULT kept = S_OK;
+  bool fits = size <= call->calls->response_limit - call->report.size;
   if (size > 0 && !bytes)
     kept = E_INVALIDARG;
-  else if (size > call->calls->response_limit - call->report.size || !rsci_buffer_append(&call->report, bytes, size))
+  else if (!fits || !rsci_buffer_append(&call->report, bytes, size))
     kept = E_OUTOFMEMORY;
   if (kept != S_OK) {
     status = kept;
     call->report.size = 0;
+  }
+  if (kept == E_OUTOFMEMORY && !fits) {
+    atomic_store(&call->overflow, true);
+    status = S_OK; /* the end says that it did not fit */
   }
   call->late_status = status == E_PENDING ? E_FAIL : status;
   call->task.ops = &late_ops;

@@ -168,11 +168,12 @@ static HRESULT tell(rsca_call *call, const void *bytes, size_t size) {
   return status;
 }
 
-/* A run. What goes beyond the limit makes it fail: half a response is none. */
+/* A run. */
 static HRESULT join(rsca_call *call, const void *bytes, size_t size) {
-  size_t limit = call->calls->response_limit;
-  call->overflow = call->overflow || size > limit || call->report.size > limit - size;
-  return !call->overflow && rsci_buffer_append(&call->report, bytes, size) ? S_OK : E_OUTOFMEMORY;
+  if (call->report.size > call->calls->response_limit - size)
+    atomic_store(&call->overflow, true);
+  bool fits = !atomic_load(&call->overflow);
+  return fits && rsci_buffer_append(&call->report, bytes, size) ? S_OK : E_OUTOFMEMORY;
 }
 
 HRESULT rsci_call_respond(rsca_call *call, const void *bytes, size_t size) {
@@ -184,6 +185,11 @@ HRESULT rsci_call_respond(rsca_call *call, const void *bytes, size_t size) {
 HRESULT rsca_call_report(rsca_call *call, const void *bytes, size_t size) {
   if (!call || (!bytes && size > 0) || size > UINT32_MAX)
     return E_INVALIDARG;
+  /* What goes beyond the limit makes the call fail, whatever its action returns: half a response is none. */
+  if (size > call->calls->response_limit) {
+    atomic_store(&call->overflow, true);
+    return E_OUTOFMEMORY;
+  }
   if (!call->sink.ops->report)
     return rsci_call_respond(call, bytes, size);
   if (size > call->calls->response_limit) {

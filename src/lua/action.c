@@ -243,10 +243,12 @@ rscl_outcome rscl_action_returned(lua_State *L, rscl_state *state, rsca_call *ca
   if (SUCCEEDED(outcome.status) && !call->sink.ops->report && call->report.size > 0) {
     /* What it reported comes first: a run hears it all in one. */
     HRESULT status = rsca_call_report(call, outcome.bytes, outcome.size);
-    if (status == E_OUTOFMEMORY)
-      luaL_error(L, "the response is too large");
     outcome.bytes = call->report.data;
     outcome.size = call->report.size;
+    if (status == E_OUTOFMEMORY && !atomic_load(&call->overflow)) { /* otherwise its end says that */
+      static const char text[] = "not enough memory";
+      outcome = (rscl_outcome){E_OUTOFMEMORY, text, sizeof text - 1};
+    }
   }
   return outcome;
 }

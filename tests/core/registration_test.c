@@ -1320,6 +1320,50 @@ static void streaming_action_run_once_has_its_responses_joined(void **state) {
   tear_down();
 }
 
+/* "Up to the response limit (beyond it: failed, E_OUTOFMEMORY, with a message)": whatever the action then returns. */
+static void streaming_action_run_beyond_the_response_limit_fails_with_a_message(void **state) {
+  (void)state;
+  set_up_with(&(rsca_config){.response_limit = 10});
+  outcome fits = {0}, exceeds = {0}, pending = {0};
+  action.count = 10;
+  assert_int_equal(submit(manager, "act", "", &fits, NULL), S_OK);
+  step_all(manager);
+  assert_true(ended_with(&fits, S_OK, "0123456789", 10));
+  action.count = 11;
+  assert_int_equal(submit(manager, "act", "", &exceeds, NULL), S_OK);
+  step_all(manager);
+  assert_int_equal(action.refused, E_OUTOFMEMORY);
+  assert_true(ended_saying_why(&exceeds, E_OUTOFMEMORY));
+  action.count = 2;
+  action.status = E_PENDING;
+  assert_int_equal(submit(manager, "act", "", &pending, NULL), S_OK);
+  step_all(manager);
+  assert_int_equal(finish(action.call, S_OK, "123456789", 9), E_OUTOFMEMORY);
+  step_all(manager);
+  assert_true(ended_saying_why(&pending, E_OUTOFMEMORY));
+  tear_down();
+}
+
+static void report_eleven_bytes(producer *self, rsca_call *call) {
+  self->refused = rsca_call_report(call, "12345678901", 11);
+}
+
+/* One response of a registration, too: what does not fit is not reported, and the end says so. */
+static void response_beyond_the_limit_is_not_taken_and_fails_the_registration(void **state) {
+  (void)state;
+  set_up_with(&(rsca_config){.response_limit = 10});
+  listener who;
+  listener_init(&who);
+  action.count = 11; /* more than the limit in all, but not each */
+  action.inside = report_eleven_bytes;
+  assert_int_equal(subscribe("act", "", &who, NULL), S_OK);
+  step_all(manager);
+  assert_int_equal(action.refused, E_OUTOFMEMORY);
+  assert_true(heard(&who, "0;1;2;3;4;5;6;7;8;9;10;", E_OUTOFMEMORY));
+  assert_string_equal(who.why, "the response is larger than the response limit");
+  tear_down();
+}
+
 /* ---- Threads ---- */
 
 enum { CLIENTS = 4, ROUNDS = 500 };
@@ -1489,6 +1533,8 @@ int main(void) {
       cmocka_unit_test(refused_when_the_queue_is_full),
       cmocka_unit_test(response_beyond_the_limit_is_e_outofmemory_and_the_registration_fails),
       cmocka_unit_test(streaming_action_run_once_has_its_responses_joined),
+      cmocka_unit_test(streaming_action_run_beyond_the_response_limit_fails_with_a_message),
+      cmocka_unit_test(response_beyond_the_limit_is_not_taken_and_fails_the_registration),
       cmocka_unit_test(registered_and_unregistered_on_many_threads_while_stepping),
       WAYS_TEST(ends_while_its_action_reports_on_another_thread),
   };

@@ -324,6 +324,47 @@ T.test("reports may be large and many", function()
   end)
 end)
 
+T.test("beyond the response limit a call fails with E_OUTOFMEMORY and a message, whatever its action returns", function()
+  local m <close> = rsca.manager { response_limit = 10 }
+  local refused
+  m:register("fits", function(_, ctx) ctx:report("12345") return "67890" end)
+  m:register("returned", function() return "12345678901" end)
+  m:register("joined", function(_, ctx) ctx:report("12345") return "678901" end)
+  m:register("reported", function(_, ctx)
+    ctx:report("12345")
+    refused = select(2, ctx:report("678901"))
+  end)
+  m:register("after", function(_, ctx)
+    ctx:report("12345678901")
+    return "short"
+  end)
+  T.equal(m:call("fits"), "1234567890")
+  for _, name in ipairs { "returned", "joined", "reported", "after" } do
+    local response, err = m:call(name)
+    T.equal(response, nil, name)
+    T.equal(err.name, "E_OUTOFMEMORY", name)
+    T.equal(err.message, "the response is larger than the response limit", name)
+    T.equal(err.action, name)
+  end
+  T.equal(refused.name, "E_OUTOFMEMORY")
+  -- Of a registration each response may have that many bytes.
+  m:register("many", function(_, ctx)
+    for _, response in ipairs { "1234567890", "12345678901", "1234567890" } do
+      ctx:report(response)
+    end
+  end)
+  local heard = {}
+  local good, err = pcall(function()
+    for response in m:responses("many") do
+      heard[#heard + 1] = response
+    end
+  end)
+  T.equal(table.concat(heard, " "), "1234567890 1234567890")
+  T.equal(good, false)
+  T.equal(err.name, "E_OUTOFMEMORY")
+  T.equal(err.message, "the response is larger than the response limit")
+end)
+
 T.test("of an action that failed only the failure is told, not what it reported", function()
   fails(rsca.status.E_FAIL, "^no luck$", function(_, ctx)
     ctx:report("a")

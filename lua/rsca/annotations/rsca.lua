@@ -427,7 +427,7 @@ function manager:shared() end
 
 ---Refuses new calls from here on, with ERROR_SHUTDOWN_IN_PROGRESS, and ends what is in flight: registrations with
 ---ERROR_CANCELLED; calls by themselves, or with ERROR_CANCELLED once the manager has waited long enough (5 seconds, or
----what its host has configured). Outside of actions and callbacks it blocks until all that has ended; inside, it
+---what its `drain` says). Outside of actions and callbacks it blocks until all that has ended; inside, it
 ---returns at once. May be said again.
 ---@param immediate? boolean true: calls, too, end at once
 ---@return boolean done false: what is in flight ends in the following steps

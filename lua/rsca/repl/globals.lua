@@ -6,4 +6,4 @@ for name, value in next, _G do
 end
 
 -- A traceback looks for the names of functions in the tables that modules are: not here.
-return setmetatable({}, { __index = globals })
+return setmetatable({}, { __index = globals, __newindex = globals })
