@@ -87,8 +87,9 @@ struct rsca_call {
   _Atomic uint64_t due_ns; /* when that will be so; UINT64_MAX: never */
   uint64_t stretch_ns;     /* of a registration: how long it may run uninterrupted; 0: for ever */
   enum { RSCI_WATCH, RSCI_WATCH_STOPPED, RSCI_WATCH_RAISED } watch; /* how far the service has got with stopping it */
-  rsca_call *pool_next, *pool_previous;                             /* in the queue of a pool; its lock */
-  bool pooled;                                                      /* it is there */
+  unsigned seen_progress;               /* of its runner, when the service last looked whether it ends */
+  rsca_call *pool_next, *pool_previous; /* in the queue of a pool; its lock */
+  bool pooled;                          /* it is there */
   uint64_t id;
   struct rsci_session *session; /* of a registration by a documented method, else NULL; manager's lock */
   rsca_call *session_next;

@@ -47,6 +47,13 @@ static rsca_call *take_due(rsci_calls *calls, size_t *place, uint64_t now_ns, ui
   return NULL;
 }
 
+/* Whether its runner has begun with something else since this was last asked. */
+static bool has_moved(rsca_call *call) {
+  unsigned seen = call->seen_progress;
+  call->seen_progress = atomic_load_explicit(&atomic_load(&call->engine)->runner->progress, memory_order_relaxed);
+  return call->seen_progress != seen;
+}
+
 /* Its time has come: it is told to stop. */
 static void stop_call(rsci_service *service, rsca_call *call) {
   rsci_lock_take(&service->manager->lock);
@@ -58,6 +65,7 @@ static void stop_call(rsci_service *service, rsca_call *call) {
     return;
   }
   call->watch = RSCI_WATCH_STOPPED;
+  (void)has_moved(call);
   atomic_store(&call->due_ns, rsci_now_ns() + ANSWER_NS);
   rsci_call_stop(call);
   if (marked)
@@ -72,9 +80,14 @@ static void attend_stopped(rsci_service *service, rsca_call *call) {
     atomic_store(&call->due_ns, rsci_now_ns() + service->manager->config.clean_up_ms * RSCI_NS_PER_MS + ANSWER_NS);
     return;
   }
-  atomic_store(&call->due_ns, UINT64_MAX);
   rsci_engine *engine = atomic_load(&call->engine);
   bool stuck = atomic_load(&engine->running) == call;
+  if (stuck && has_moved(call)) {
+    /* One of many that end: its turn has only just come. */
+    atomic_store(&call->due_ns, rsci_now_ns() + ANSWER_NS);
+    return;
+  }
+  atomic_store(&call->due_ns, UINT64_MAX);
   rsci_call_end_cancelled(call);
   if (stuck && service->manager->pool)
     rsci_pool_set_aside(service->manager->pool, engine->runner);
