@@ -127,12 +127,13 @@ const rscl_type rscl_context_type = {"rsca.ctx", context_meta, context_methods, 
 
 /* ---- Running ---- */
 
-/* An error before a fiber had it: out of memory. */
+/* An error before a fiber had it: out of memory, whoever says so. */
 static void undo_start(rscl_state *state, void *subject, lua_State *L, int status) {
   (void)state;
+  (void)status;
   size_t size = 0;
   const char *message = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &size) : NULL;
-  rsci_call_finish(subject, status == LUA_ERRMEM ? E_OUTOFMEMORY : E_FAIL, message, size);
+  rsci_call_finish(subject, E_OUTOFMEMORY, message, size);
 }
 
 /* Pushes its coroutine. [-0, +1, m] */
@@ -191,10 +192,13 @@ void rscl_action_start(rsci_engine *engine, rsca_call *call) {
 
 void rscl_action_cancel(rsci_engine *engine, rsca_call *call) {
   (void)engine;
+  rscl_fiber *fiber = call->fiber;
+  if (!fiber)
+    return;
   if (rsci_call_is_dropped(call))
-    rscl_fiber_abandon(call->fiber, RSCA_E_CANCELLED, atomic_load(&call->cancelled));
+    rscl_fiber_abandon(fiber, RSCA_E_CANCELLED, atomic_load(&call->cancelled));
   else
-    rscl_fiber_close(call->fiber, rsci_call_stop_status(call), atomic_load(&call->cancelled));
+    rscl_fiber_close(fiber, rsci_call_stop_status(call), atomic_load(&call->cancelled));
 }
 
 void rscl_action_room(rsci_engine *engine, rsca_call *call) {
@@ -244,8 +248,10 @@ rscl_outcome rscl_action_returned(lua_State *L, rscl_state *state, rsca_call *ca
   if (SUCCEEDED(outcome.status) && !call->sink.ops->report && call->report.size > 0) {
     /* What it reported comes first: a run hears it all in one. */
     HRESULT status = rsca_call_report(call, outcome.bytes, outcome.size);
-    if (status == E_OUTOFMEMORY)
-      luaL_error(L, "the response is too large");
+    if (status == E_OUTOFMEMORY && !call->overflow) { /* else the call's end says so */
+      static const char text[] = "out of memory while the response was put together";
+      return (rscl_outcome){E_OUTOFMEMORY, text, sizeof text - 1};
+    }
     outcome.bytes = call->report.data;
     outcome.size = call->report.size;
   }

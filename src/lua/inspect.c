@@ -124,6 +124,29 @@ static int snapshot_gc(lua_State *L) {
   return 0;
 }
 
+/* Owns what will be put there, should something raise. [-0, +1, m] */
+static owned_snapshot *push_owner(lua_State *L) {
+  owned_snapshot *owner = lua_newuserdatauv(L, sizeof *owner, 0);
+  owner->snapshot = NULL;
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, snapshot_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  return owner;
+}
+
+/* Pushes the table of its calls, and releases it. [-0, +1, m] */
+static void push_calls(lua_State *L, owned_snapshot *owner) {
+  rsci_snapshot *snapshot = owner->snapshot;
+  lua_createtable(L, (int)snapshot->count, 0);
+  for (size_t i = 0; i < snapshot->count; i++) {
+    push_call(L, &snapshot->calls[i].info);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  owner->snapshot = NULL;
+  rsci_snapshot_release(snapshot);
+}
+
 /* Where the calls of this very state are. */
 static void look_here(lua_State *L, rscl_state *state, rsci_snapshot *snapshot) {
   for (size_t i = 0; i < snapshot->count; i++) {
@@ -138,12 +161,7 @@ static void look_here(lua_State *L, rscl_state *state, rsci_snapshot *snapshot) 
 
 int rscl_running_calls(lua_State *L, rscl_state *state, int proxy) {
   luaL_checkstack(L, 8, NULL);
-  owned_snapshot *owner = lua_newuserdatauv(L, sizeof *owner, 0);
-  owner->snapshot = NULL;
-  lua_createtable(L, 0, 1);
-  lua_pushcfunction(L, snapshot_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_setmetatable(L, -2);
+  owned_snapshot *owner = push_owner(L);
   rsca_manager *manager = rscl_manager_test(L, proxy); /* a finalizer may have closed it */
   rsci_snapshot *snapshot = manager ? rsci_snapshot_take(manager) : NULL;
   if (!snapshot)
@@ -151,30 +169,19 @@ int rscl_running_calls(lua_State *L, rscl_state *state, int proxy) {
   owner->snapshot = snapshot;
   look_here(L, state, snapshot);
   rsci_snapshot_ask(snapshot, &state->engine);
-  lua_createtable(L, (int)snapshot->count, 0);
-  for (size_t i = 0; i < snapshot->count; i++) {
-    push_call(L, &snapshot->calls[i].info);
-    lua_rawseti(L, -2, (lua_Integer)i + 1);
-  }
-  owner->snapshot = NULL;
-  rsci_snapshot_release(snapshot);
+  push_calls(L, owner);
   return 1;
 }
 
-typedef struct listing {
-  lua_State *L;
-  lua_Integer count;
-} listing;
-
-static void add_cut(void *user, const rsca_call_info *info) {
-  listing *list = user;
-  push_call(list->L, info);
-  lua_rawseti(list->L, -2, ++list->count);
-}
-
-void rscl_push_cut_calls(lua_State *L, rsca_manager *manager) {
-  luaL_checkstack(L, 6, NULL);
-  lua_newtable(L);
-  listing list = {L, 0};
-  (void)rsca_manager_cut_calls(manager, add_cut, &list);
+void rscl_push_cut_calls(lua_State *L, int proxy) {
+  luaL_checkstack(L, 8, NULL);
+  proxy = lua_absindex(L, proxy);
+  owned_snapshot *owner = push_owner(L);
+  rsca_manager *manager = rscl_manager_test(L, proxy); /* a finalizer may have closed it */
+  owner->snapshot = manager ? rsci_snapshot_of_cut(manager) : NULL;
+  if (owner->snapshot)
+    push_calls(L, owner);
+  else
+    lua_newtable(L);
+  lua_remove(L, -2);
 }
