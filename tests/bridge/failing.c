@@ -2,6 +2,7 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
@@ -76,6 +77,8 @@ bool failing_disarm(void) {
 void *failing_allocator(void *user, void *block, size_t old_size, size_t size) {
   (void)user;
   if (size == 0) {
+    if (block)
+      memset(block, 0xDD, old_size); /* whoever still uses it is found out */
     free(block);
     return NULL;
   }
