@@ -479,9 +479,11 @@ bool rsci_call_end_queued(rsca_call *call) {
   return true;
 }
 
-/* A call that is new is ended by whoever posts it, at its start. */
+/* A call that is new is ended by whoever posts it, at its start. One that was answered without its engine may still
+ * have something there that waits. */
 static void cancel_on(rsci_engine *engine, rsca_call *call) {
-  if (!rsci_call_end_queued(call) && atomic_load(&call->phase) == RSCI_CALL_RUNNING)
+  (void)rsci_call_end_queued(call);
+  if (atomic_load(&call->phase) != RSCI_CALL_NEW && engine->ops->cancel)
     engine->ops->cancel(engine, call);
 }
 
@@ -492,8 +494,9 @@ void rsci_call_cancel_here(rsca_call *call) {
 
 static void cancel_run(rsci_task *task) {
   rsca_call *call = (rsca_call *)((char *)task - offsetof(rsca_call, cancel_task));
+  (void)rsci_call_end_queued(call);
   rsci_engine *engine = atomic_load(&call->engine);
-  if (!rsci_call_end_queued(call) && (engine = atomic_load(&call->engine)) != task->engine) {
+  if (engine != task->engine) {
     rsci_call_post_cancel(call); /* a worker has taken it meanwhile */
     return;
   }

@@ -24,7 +24,8 @@ typedef struct rsci_engine_ops {
   void (*turn)(rsci_engine *engine, rsci_runner *runner);
   /* Begins a call and takes over its hold: rsci_call_finish, now or later, gives it back. Thread that steps. */
   void (*start)(rsci_engine *engine, struct rsca_call *call);
-  /* A started call should stop: see rsci_call_cancelled. Thread that steps. */
+  /* A call should stop: see rsca_call_cancelled. It may have been answered without the engine, and need not have been
+   * started, or not be any more. NULL where none is ever started. Thread that steps. */
   void (*cancel)(rsci_engine *engine, struct rsca_call *call);
   /* A response of a started call was refused for lack of room, and there is room now. Thread that steps. */
   void (*room)(rsci_engine *engine, struct rsca_call *call);

@@ -76,6 +76,15 @@ rsci_snapshot *rsci_snapshot_take(rsca_manager *manager) {
   return snapshot;
 }
 
+rsci_snapshot *rsci_snapshot_of_cut(rsca_manager *manager) {
+  rsci_lock_take(&manager->lock);
+  rsci_snapshot *snapshot = manager->cut_calls;
+  if (snapshot)
+    (void)rsci_refs_add(&snapshot->refs);
+  rsci_lock_leave(&manager->lock);
+  return snapshot;
+}
+
 void rsci_snapshot_release(rsci_snapshot *snapshot) {
   if (rsci_refs_drop(&snapshot->refs) > 0)
     return;
@@ -160,11 +169,7 @@ HRESULT rsca_manager_running(rsca_manager *manager, visitor visit, void *user) {
 HRESULT rsca_manager_cut_calls(rsca_manager *manager, visitor visit, void *user) {
   if (!manager || !visit)
     return E_INVALIDARG;
-  rsci_lock_take(&manager->lock);
-  rsci_snapshot *snapshot = manager->cut_calls;
-  if (snapshot)
-    (void)rsci_refs_add(&snapshot->refs);
-  rsci_lock_leave(&manager->lock);
+  rsci_snapshot *snapshot = rsci_snapshot_of_cut(manager);
   for (size_t i = 0; snapshot && i < snapshot->count; i++)
     visit(user, &snapshot->calls[i].info);
   if (snapshot)

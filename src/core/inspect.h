@@ -42,6 +42,9 @@ struct rsci_snapshot {
 rsci_snapshot *rsci_snapshot_take(rsca_manager *manager);
 void rsci_snapshot_release(rsci_snapshot *snapshot);
 
+/* What a shutdown has cut. Returned (+1); NULL: nothing yet. */
+rsci_snapshot *rsci_snapshot_of_cut(rsca_manager *manager);
+
 /* Lets the calls themselves go, and keeps what was seen of them. */
 void rsci_snapshot_detach(rsci_snapshot *snapshot);
 

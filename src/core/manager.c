@@ -146,6 +146,7 @@ static void forget_all(rsci_action *action, rsca_manager *manager) {
 /* Nobody has a reference any more: what is in flight ends, and then calls_gone frees. */
 static void retire(rsca_manager *manager) {
   rsci_lock_take(&manager->lock);
+  manager->state = RSCI_DOWN; /* what runs may still ask: its actions are not unknown, but not to be had any more */
   rsci_action *actions = rsci_registry_take_all(&manager->registry);
   rsci_registry_fini(&manager->registry);
   rsci_lock_leave(&manager->lock);

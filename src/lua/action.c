@@ -127,12 +127,13 @@ const rscl_type rscl_context_type = {"rsca.ctx", context_meta, context_methods, 
 
 /* ---- Running ---- */
 
-/* An error before a fiber had it: out of memory. */
+/* An error before a fiber had it: out of memory, whoever says so. */
 static void undo_start(rscl_state *state, void *subject, lua_State *L, int status) {
   (void)state;
+  (void)status;
   size_t size = 0;
   const char *message = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &size) : NULL;
-  rsci_call_finish(subject, status == LUA_ERRMEM ? E_OUTOFMEMORY : E_FAIL, message, size);
+  rsci_call_finish(subject, E_OUTOFMEMORY, message, size);
 }
 
 /* [-0, +0, m] */
@@ -190,10 +191,13 @@ void rscl_action_start(rsci_engine *engine, rsca_call *call) {
 
 void rscl_action_cancel(rsci_engine *engine, rsca_call *call) {
   (void)engine;
+  rscl_fiber *fiber = call->fiber;
+  if (!fiber)
+    return;
   if (rsci_call_is_dropped(call))
-    rscl_fiber_abandon(call->fiber, RSCA_E_CANCELLED, rsci_call_why_stop(call));
+    rscl_fiber_abandon(fiber, RSCA_E_CANCELLED, rsci_call_why_stop(call));
   else
-    rscl_fiber_close(call->fiber, rsci_call_stop_status(call), rsci_call_why_stop(call));
+    rscl_fiber_close(fiber, rsci_call_stop_status(call), rsci_call_why_stop(call));
 }
 
 void rscl_action_room(rsci_engine *engine, rsca_call *call) {
@@ -367,28 +371,36 @@ static HRESULT put_action(lua_State *L, rsca_manager *manager, rsci_action *acti
   return status;
 }
 
-/* Owns an action until it is registered: put_action may raise. */
+/* Owned by an object until it is registered: put_action may raise. */
 typedef struct unregistered {
-  rsci_action *action;
+  rscl_owned owned;
+  rsci_action *action; /* NULL: not made yet, or registered */
 } unregistered;
 
+static void drop_unregistered(rscl_owned *owned) {
+  unregistered *self = (unregistered *)owned;
+  if (self->action)
+    rsci_action_forget(self->action);
+  free(self);
+}
+
 static int unregistered_gc(lua_State *L) {
-  unregistered *owner = lua_touserdata(L, 1);
-  rsci_action *action = owner->action;
-  owner->action = NULL;
-  if (action)
-    rsci_action_forget(action);
+  rscl_disown(lua_touserdata(L, 1));
   return 0;
 }
 
+static const luaL_Reg unregistered_meta[] = {{"__gc", unregistered_gc}, {NULL, NULL}};
+const rscl_type rscl_unregistered_type = {"rsca.unregistered", unregistered_meta, NULL, NULL};
+
+/* [-0, +1, m] */
 static unregistered *push_unregistered(lua_State *L) {
-  unregistered *owner = lua_newuserdatauv(L, sizeof *owner, 0);
-  owner->action = NULL;
-  lua_createtable(L, 0, 1);
-  lua_pushcfunction(L, unregistered_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_setmetatable(L, -2);
-  return owner;
+  rscl_owned_list *list = rscl_owned_of_box(L, RSCL_BOX);
+  rscl_owner *owner = rscl_owner_push(L, list, 0, &rscl_unregistered_type);
+  unregistered *self = calloc(1, sizeof *self);
+  if (!self)
+    luaL_error(L, "not enough memory");
+  rscl_own(list, owner, &self->owned, drop_unregistered);
+  return self;
 }
 
 /* ---- In a worker ---- */

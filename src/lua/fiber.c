@@ -21,13 +21,13 @@ static const rsci_task_ops fiber_ops;
 
 /* ---- Life ---- */
 
-/* A fiber for `co`, not in a slot yet. Raises only for lack of memory. */
-static rscl_fiber *make(lua_State *L, lua_State *co, rscl_state *state, rscl_fiber_kind kind, rsca_call *call) {
+/* A fiber for `co`, not in a slot yet; NULL: out of memory. */
+static rscl_fiber *try_make(lua_State *co, rscl_state *state, rscl_fiber_kind kind, rsca_call *call) {
   rscl_fiber *fiber = state->free_fibers;
   if (fiber)
     state->free_fibers = fiber->next;
   else if (!(fiber = malloc(sizeof *fiber)))
-    luaL_error(L, "not enough memory");
+    return NULL;
   *fiber =
       (rscl_fiber){.state = state, .co = co, .kind = kind, .call = call, .next = state->fibers, .forks = rsci_forks()};
   fiber->task.ops = &fiber_ops;
@@ -37,6 +37,14 @@ static rscl_fiber *make(lua_State *L, lua_State *co, rscl_state *state, rscl_fib
     state->fibers->previous = fiber;
   state->fibers = fiber;
   state->fiber_count++;
+  return fiber;
+}
+
+/* Raises only for lack of memory. */
+static rscl_fiber *make(lua_State *L, lua_State *co, rscl_state *state, rscl_fiber_kind kind, rsca_call *call) {
+  rscl_fiber *fiber = try_make(co, state, kind, call);
+  if (!fiber)
+    luaL_error(L, "not enough memory");
   return fiber;
 }
 
@@ -60,9 +68,14 @@ rscl_fiber *rscl_fiber_create_hanging(lua_State *L, int proxy, rscl_state *state
   proxy = lua_absindex(L, proxy);
   lua_State *co = lua_newthread(L);
   rscl_slot slot = rscl_hang(L, state, RSCL_TURN_HANGING, proxy, NULL);
-  rscl_fiber *fiber = make(L, co, state, RSCL_ACTION, call); /* if this raises, a slot is lost until the proxy goes */
+  const rsca_manager *manager = rsci_manager_of_call(call);
+  rscl_fiber *fiber = try_make(co, state, RSCL_ACTION, call);
+  if (!fiber) {
+    rscl_unhang(L, state, manager, slot);
+    luaL_error(L, "not enough memory");
+  }
   fiber->slot = slot;
-  fiber->hangs_on = rsci_manager_of_call(call);
+  fiber->hangs_on = manager;
   state->hanging.entries[slot].owner = fiber;
   return fiber;
 }
@@ -134,13 +147,23 @@ void rscl_fibers_fini(rscl_state *state) {
 
 /* ---- Outcomes ---- */
 
-/* An error hit the turn while it looked at the fiber's outcome: the fiber ends all the same. */
-static void undo_outcome(rscl_state *state, void *subject, lua_State *L, int status) {
-  rscl_fiber *fiber = subject;
+/* Takes the call from the fiber: that is none of the call's any more. */
+static rsca_call *take_call(rscl_fiber *fiber) {
   rsca_call *call = fiber->call;
+  fiber->call = NULL;
+  if (call && fiber->kind == RSCL_ACTION)
+    call->fiber = NULL;
+  return call;
+}
+
+/* Memory ran out while the turn looked at the fiber's outcome: the fiber ends all the same. */
+static void undo_outcome(rscl_state *state, void *subject, lua_State *L, int status) {
+  (void)state;
+  (void)status;
+  rscl_fiber *fiber = subject;
+  rsca_call *call = take_call(fiber);
   rscl_fiber_kind kind = fiber->kind;
   rscl_subscription *subscription = fiber->subscription;
-  fiber->call = NULL;
   fiber->subscription = NULL;
   (void)rscl_push_box(L);
   lua_getiuservalue(L, -1, RSCL_UV_SLOTS);
@@ -157,8 +180,7 @@ static void undo_outcome(rscl_state *state, void *subject, lua_State *L, int sta
   }
   size_t size = 0;
   const char *message = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &size) : NULL;
-  rsci_call_finish(call, status == LUA_ERRMEM ? E_OUTOFMEMORY : E_FAIL, message, size);
-  (void)state;
+  rsci_call_finish(call, E_OUTOFMEMORY, message, size);
 }
 
 /* Whether the coroutine is suspended, new or dead: else somebody else has resumed it, and it is on the C stack. */
@@ -209,8 +231,7 @@ static void spawned_raised(rscl_fiber *fiber, int status) {
 
 /* Ends the fiber and gives its call away: from here on neither is touched. */
 static rsca_call *let_go(rscl_fiber *fiber) {
-  rsca_call *call = fiber->call;
-  fiber->call = NULL;
+  rsca_call *call = take_call(fiber);
   retire(fiber, fiber->state->turn, RSCL_TURN_SLOTS);
   rscl_guard_clear(fiber->state);
   return call;
@@ -296,12 +317,12 @@ static void stopped(rscl_fiber *fiber) {
     finish_stopped(fiber);
     return;
   }
-  char *where = rscl_stop_take_where(state);
+  const char *where = rscl_stop_where(state);
   if (tells_of_timeout(where)) {
     lua_pushstring(state->turn, where);
     rscl_report(state->turn, state, RSCA_E_TIMEOUT, NULL);
   }
-  free(where);
+  rscl_stop_forget_where(state);
   if (fiber->kind == RSCL_HANDLER)
     handler_done(fiber, E_FAIL);
   else
@@ -453,9 +474,8 @@ void rscl_fiber_abandon(rscl_fiber *fiber, HRESULT status, const char *why) {
   rscl_state *state = fiber->state;
   lua_State *L = state->service;
   rscl_fiber_kind kind = fiber->kind;
-  rsca_call *call = fiber->call;
+  rsca_call *call = take_call(fiber);
   rscl_subscription *subscription = fiber->subscription;
-  fiber->call = NULL;
   fiber->subscription = NULL;
   (void)rscl_push_box(L);
   lua_getiuservalue(L, -1, RSCL_UV_SLOTS);

@@ -81,13 +81,12 @@ static const ICustomAction2ResultCallbackVtbl foreign_vtbl = {foreign_AddRef, fo
 
 enum { FOREIGN_LIMIT = 4096, FOREIGN_LIMIT_BYTES = 16 << 20 }; /* it can't be made to wait: more room than ours has */
 
-HRESULT rscl_foreign_start(lua_State *L, rscl_state *state, rscl_subscription_object *object,
-                           IPmCustomActions2 *actions, int proxy, rscl_text name, rscl_text args, int handler) {
+HRESULT rscl_foreign_start(lua_State *L, rscl_state *state, rscl_owner *object, IPmCustomActions2 *actions, int proxy,
+                           rscl_text name, rscl_text args, int handler) {
   int index = lua_gettop(L);
   luaL_checkstack(L, 6, NULL);
   PCWSTR name16 = rscl_push_utf16(L, name), args16 = rscl_push_utf16(L, args);
-  rscl_subscription *sub = object->subscription =
-      rscl_subscription_create(state, actions, FOREIGN_LIMIT, FOREIGN_LIMIT_BYTES);
+  rscl_subscription *sub = rscl_subscription_create(L, object, state, actions, FOREIGN_LIMIT, FOREIGN_LIMIT_BYTES);
   size_t name_bytes = (rsci_utf16_length(name16) + 1) * sizeof *name16;
   foreign_callback *callback = NULL;
   if (!sub || !(sub->foreign_name = malloc(name_bytes)))
@@ -132,14 +131,14 @@ HRESULT rscl_foreign_start(lua_State *L, rscl_state *state, rscl_subscription_ob
 
 int rscl_subscribe_foreign(lua_State *L, rscl_state *state, IPmCustomActions2 *actions, int proxy, rscl_text name,
                            rscl_text args, int handler) {
-  rscl_subscription_object *object = rscl_subscription_push(L, proxy);
+  rscl_owner *object = rscl_subscription_push(L, proxy);
   HRESULT status = rscl_foreign_start(L, state, object, actions, proxy, name, args, handler);
   return FAILED(status) ? rscl_refused(L, status, name.data) : 1;
 }
 
 HRESULT rscl_register_foreign(lua_State *L, rscl_state *state, IPmCustomActions2 *actions, int proxy, rscl_text name,
                               rscl_text args, int handler) {
-  rscl_subscription_object *object = rscl_subscription_push(L, proxy);
+  rscl_owner *object = rscl_subscription_push(L, proxy);
   return rscl_foreign_start(L, state, object, actions, proxy, name, args, handler);
 }
 

@@ -17,8 +17,8 @@ HRESULT rscl_register_foreign(lua_State *L, rscl_state *state, IPmCustomActions2
                               rscl_text args, int handler);
 
 /* The same for an iterator (`handler` 0) too: the object, on top, owns the subscription. [-0, +0, m] */
-HRESULT rscl_foreign_start(lua_State *L, rscl_state *state, rscl_subscription_object *object,
-                           IPmCustomActions2 *actions, int proxy, rscl_text name, rscl_text args, int handler);
+HRESULT rscl_foreign_start(lua_State *L, rscl_state *state, rscl_owner *object, IPmCustomActions2 *actions, int proxy,
+                           rscl_text name, rscl_text args, int handler);
 
 /* Ends the registration; its final is still to come to a handler. True: it was open. */
 bool rscl_foreign_close(lua_State *L, rscl_subscription *subscription);

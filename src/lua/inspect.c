@@ -112,16 +112,44 @@ static void push_call(lua_State *L, const rsca_call_info *info) {
     set_text(L, "traceback", info->traceback);
 }
 
-typedef struct owned_snapshot {
-  rsci_snapshot *snapshot;
-} owned_snapshot;
+/* Owned by an object, should something raise. */
+typedef struct seen {
+  rscl_owned owned;
+  rsci_snapshot *snapshot; /* NULL: nothing yet */
+} seen;
 
-static int snapshot_gc(lua_State *L) {
-  owned_snapshot *owner = lua_touserdata(L, 1);
-  if (owner->snapshot)
-    rsci_snapshot_release(owner->snapshot);
-  owner->snapshot = NULL;
+static void drop_seen(rscl_owned *owned) {
+  seen *self = (seen *)owned;
+  if (self->snapshot)
+    rsci_snapshot_release(self->snapshot);
+  free(self);
+}
+
+static int seen_gc(lua_State *L) {
+  rscl_disown(lua_touserdata(L, 1));
   return 0;
+}
+
+static const luaL_Reg seen_meta[] = {{"__gc", seen_gc}, {NULL, NULL}};
+const rscl_type rscl_seen_type = {"rsca.seen", seen_meta, NULL, NULL};
+
+/* `*self`: what it owns. [-0, +1, m] */
+static rscl_owner *push_seen(lua_State *L, seen **self) {
+  rscl_owned_list *list = rscl_owned_of_box(L, RSCL_BOX);
+  rscl_owner *owner = rscl_owner_push(L, list, 0, &rscl_seen_type);
+  if (!(*self = calloc(1, sizeof **self)))
+    luaL_error(L, "not enough memory");
+  rscl_own(list, owner, &(*self)->owned, drop_seen);
+  return owner;
+}
+
+/* [-0, +1, m] */
+static void push_calls(lua_State *L, const rsci_snapshot *snapshot) {
+  lua_createtable(L, (int)snapshot->count, 0);
+  for (size_t i = 0; i < snapshot->count; i++) {
+    push_call(L, &snapshot->calls[i].info);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
 }
 
 /* Where the calls of this very state are. */
@@ -138,43 +166,30 @@ static void look_here(lua_State *L, rscl_state *state, rsci_snapshot *snapshot) 
 
 int rscl_running_calls(lua_State *L, rscl_state *state, int proxy) {
   luaL_checkstack(L, 8, NULL);
-  owned_snapshot *owner = lua_newuserdatauv(L, sizeof *owner, 0);
-  owner->snapshot = NULL;
-  lua_createtable(L, 0, 1);
-  lua_pushcfunction(L, snapshot_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_setmetatable(L, -2);
+  seen *calls;
+  rscl_owner *owner = push_seen(L, &calls);
   rsca_manager *manager = rscl_manager_test(L, proxy); /* a finalizer may have closed it */
-  rsci_snapshot *snapshot = manager ? rsci_snapshot_take(manager) : NULL;
-  if (!snapshot)
+  calls->snapshot = manager ? rsci_snapshot_take(manager) : NULL;
+  if (!calls->snapshot)
     return rscl_fail(L, manager ? E_OUTOFMEMORY : RSCA_E_SHUTDOWN_IN_PROGRESS, NULL, NULL);
-  owner->snapshot = snapshot;
-  look_here(L, state, snapshot);
-  rsci_snapshot_ask(snapshot, &state->engine);
-  lua_createtable(L, (int)snapshot->count, 0);
-  for (size_t i = 0; i < snapshot->count; i++) {
-    push_call(L, &snapshot->calls[i].info);
-    lua_rawseti(L, -2, (lua_Integer)i + 1);
-  }
-  owner->snapshot = NULL;
-  rsci_snapshot_release(snapshot);
+  look_here(L, state, calls->snapshot);
+  rsci_snapshot_ask(calls->snapshot, &state->engine);
+  push_calls(L, calls->snapshot);
+  rscl_disown(owner);
   return 1;
 }
 
-typedef struct listing {
-  lua_State *L;
-  lua_Integer count;
-} listing;
-
-static void add_cut(void *user, const rsca_call_info *info) {
-  listing *list = user;
-  push_call(list->L, info);
-  lua_rawseti(list->L, -2, ++list->count);
-}
-
-void rscl_push_cut_calls(lua_State *L, rsca_manager *manager) {
-  luaL_checkstack(L, 6, NULL);
-  lua_newtable(L);
-  listing list = {L, 0};
-  (void)rsca_manager_cut_calls(manager, add_cut, &list);
+void rscl_push_cut_calls(lua_State *L, int proxy) {
+  luaL_checkstack(L, 8, NULL);
+  proxy = lua_absindex(L, proxy);
+  seen *calls;
+  rscl_owner *owner = push_seen(L, &calls);
+  rsca_manager *manager = rscl_manager_test(L, proxy); /* a finalizer may have closed it */
+  calls->snapshot = manager ? rsci_snapshot_of_cut(manager) : NULL;
+  if (calls->snapshot)
+    push_calls(L, calls->snapshot);
+  else
+    lua_newtable(L);
+  rscl_disown(owner);
+  lua_remove(L, -2);
 }

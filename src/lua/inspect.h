@@ -17,10 +17,13 @@ void rscl_inspect(rscl_state *state, rsci_inspected *inspected);
 /* In the hook: what runs is being looked at, if anybody wants to. */
 void rscl_inspect_running(lua_State *L, rscl_state *state);
 
+/* What owns a snapshot while Lua makes tables of it. */
+extern const rscl_type rscl_seen_type;
+
 /* m:running(): a list of calls, of the manager at `proxy`. */
 int rscl_running_calls(lua_State *L, rscl_state *state, int proxy);
 
-/* Pushes a list of what a shutdown cut. [-0, +1, m] */
-void rscl_push_cut_calls(lua_State *L, rsca_manager *manager);
+/* Pushes a list of what a shutdown of the manager at `proxy` cut. [-0, +1, m] */
+void rscl_push_cut_calls(lua_State *L, int proxy);
 
 #endif

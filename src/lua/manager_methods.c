@@ -21,11 +21,7 @@
 /* Whether nothing is in flight any more, and what had to be cut. */
 static int shutdown_result(lua_State *L, bool done) {
   lua_pushboolean(L, done);
-  rsca_manager *manager = rscl_manager_test(L, 1);
-  if (manager)
-    rscl_push_cut_calls(L, manager);
-  else
-    lua_newtable(L);
+  rscl_push_cut_calls(L, 1);
   return 2;
 }
 

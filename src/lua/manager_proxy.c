@@ -24,9 +24,20 @@ typedef struct manager_proxy {
   rscl_proxy_watch *watch; /* NULL for the state's own, which is always anchored */
 } manager_proxy;
 
+/* NULL: finalized. */
+static manager_proxy *proxy_of(const rscl_owner *object) {
+  return (manager_proxy *)rscl_owned_by(object);
+}
+
+/* The proxy at `arg`, whose manager may be closed; NULL: there is none any more. */
+static manager_proxy *check_proxy(lua_State *L, int arg) {
+  manager_proxy *proxy = proxy_of(rscl_object_check(L, arg, &rscl_manager_type));
+  return proxy && proxy->manager ? proxy : NULL;
+}
+
 static manager_proxy *check_open(lua_State *L, int arg) {
-  manager_proxy *proxy = rscl_object_check(L, arg, &rscl_manager_type);
-  if (!proxy->manager)
+  manager_proxy *proxy = check_proxy(L, arg);
+  if (!proxy)
     luaL_error(L, "this manager has been closed");
   return proxy;
 }
@@ -37,8 +48,9 @@ rsca_manager *rscl_manager_check(lua_State *L, int arg) {
 
 rsca_manager *rscl_manager_test(lua_State *L, int index) {
   /* What is an upvalue was put there by us. */
-  manager_proxy *proxy =
+  const rscl_owner *object =
       index < LUA_REGISTRYINDEX ? lua_touserdata(L, index) : rscl_object_test(L, index, &rscl_manager_type);
+  const manager_proxy *proxy = object ? proxy_of(object) : NULL;
   return proxy ? proxy->manager : NULL;
 }
 
@@ -68,8 +80,8 @@ static bool something_hangs(lua_State *L, int index) {
 }
 
 void rscl_manager_settle(lua_State *L, int box, int index) {
-  manager_proxy *proxy = lua_touserdata(L, index);
-  rsca_manager *manager = proxy->manager;
+  manager_proxy *proxy = proxy_of(lua_touserdata(L, index));
+  rsca_manager *manager = proxy ? proxy->manager : NULL;
   if (!manager || !proxy->watch)
     return;
   if (!lua_checkstack(L, 5))
@@ -92,10 +104,9 @@ static void adopt_hanging(lua_State *L, int box, int index, const rsca_manager *
   lua_pop(L, 2);
 }
 
-/* Makes all that the proxy at `index` needs around it, the cache's entry last: should this raise, the cache knows
+/* Makes all that the proxy, at `index`, needs around it, the cache's entry last: should this raise, the cache knows
  * nothing of it, and its finalizer frees the rest. [-0, +0, m] */
-static void furnish(lua_State *L, int box, rscl_state *state, int index, rsca_manager *manager) {
-  manager_proxy *proxy = lua_touserdata(L, index);
+static void furnish(lua_State *L, int box, rscl_state *state, manager_proxy *proxy, int index, rsca_manager *manager) {
   index = lua_absindex(L, index);
   bool own = manager == state->own;
   if (!own && !(proxy->watch = rscl_proxy_watch_create(state, manager)))
@@ -123,7 +134,6 @@ static void unwatch(manager_proxy *proxy) {
 /* Gives back all references of the proxy; returns the count that is left. */
 static ULONG give_back(manager_proxy *proxy) {
   rsca_manager *manager = proxy->manager;
-  rscl_disown(&proxy->owned);
   unwatch(proxy);
   proxy->manager = NULL;
   ULONG left = 0;
@@ -136,22 +146,28 @@ static ULONG give_back(manager_proxy *proxy) {
 }
 
 static void drop_proxy(rscl_owned *owned) {
-  (void)give_back((manager_proxy *)owned);
+  manager_proxy *proxy = (manager_proxy *)owned;
+  if (proxy->manager)
+    (void)give_back(proxy);
+  unwatch(proxy); /* of one that never got its manager */
+  free(proxy);
 }
 
 /* Never fails: the reference is the proxy's. */
-static void own(lua_State *L, int box, manager_proxy *proxy, rsca_manager *manager) {
+static void own(manager_proxy *proxy, rsca_manager *manager) {
   proxy->manager = manager;
-  rscl_own(&((rscl_box *)lua_touserdata(L, box))->owned, &proxy->owned, drop_proxy);
   proxy->watching = proxy->watch != NULL;
   if (proxy->watching)
     rsci_manager_watch(manager, &proxy->watch->base);
 }
 
-static manager_proxy *push_empty(lua_State *L) {
-  manager_proxy *proxy = lua_newuserdatauv(L, sizeof *proxy, 2); /* its actions; what else hangs on it */
-  *proxy = (manager_proxy){0};
-  rscl_object_set_type(L, &rscl_manager_type);
+static manager_proxy *push_empty(lua_State *L, int box) {
+  rscl_owned_list *list = rscl_owned_of_box(L, box);
+  rscl_owner *object = rscl_owner_push(L, list, 2, &rscl_manager_type); /* its actions; what else hangs on it */
+  manager_proxy *proxy = calloc(1, sizeof *proxy);
+  if (!proxy)
+    luaL_error(L, "not enough memory");
+  rscl_own(list, object, &proxy->owned, drop_proxy);
   return proxy;
 }
 
@@ -159,7 +175,7 @@ void rscl_manager_push(lua_State *L, int box, rscl_state *state, rsca_manager *m
   luaL_checkstack(L, 6, NULL);
   box = lua_absindex(L, box);
   /* Empty first: making it may run finalizers, which may make a proxy of the same manager. */
-  manager_proxy *proxy = push_empty(L);
+  manager_proxy *proxy = push_empty(L, box);
   lua_getiuservalue(L, box, RSCL_UV_MANAGERS);
   bool known = lua_rawgetp(L, -1, manager) == LUA_TUSERDATA;
   if (known) {
@@ -168,13 +184,13 @@ void rscl_manager_push(lua_State *L, int box, rscl_state *state, rsca_manager *m
     return;
   }
   lua_pop(L, 2);
-  furnish(L, box, state, -1, manager);
+  furnish(L, box, state, proxy, -1, manager);
   proxy->weak = state->worker && manager == state->own;
   if (proxy->weak)
     rsci_manager_keep(manager);
   else
     (void)rsca_manager_add_ref(manager);
-  own(L, box, proxy, manager);
+  own(proxy, manager);
   rscl_manager_settle(L, box, -1);
 }
 
@@ -211,30 +227,30 @@ static ULONG release_all(lua_State *L, manager_proxy *proxy, int index) {
 }
 
 int rscl_manager_close(lua_State *L) {
-  manager_proxy *proxy = rscl_object_check(L, 1, &rscl_manager_type);
-  rsca_manager *manager = proxy->manager;
-  if (!manager)
+  manager_proxy *proxy = check_proxy(L, 1);
+  if (!proxy)
     return 0;
   if (proxy->made_here)
-    rsci_manager_end(manager);
+    rsci_manager_end(proxy->manager);
   /* What it ended may have closed it, from a callback. */
   if (proxy->manager)
     (void)release_all(L, proxy, 1);
   return 0;
 }
 
-int rscl_manager_gc(lua_State *L) {
-  manager_proxy *proxy = rscl_object_check(L, 1, &rscl_manager_type);
-  rsca_manager *manager = proxy->manager;
-  if (!manager) {
-    unwatch(proxy); /* it never got its manager */
-    return 0;
-  }
+static void finalize(lua_State *L, manager_proxy *proxy) {
   /* Not on this stack: a finalizer runs wherever memory was asked for. A manager that native code still holds (then
    * the whole state is closing) goes on without us. */
-  if (!proxy->weak && rsci_refs_count(&manager->refs) == 1 + proxy->extra)
-    rsci_manager_finalize(manager);
+  if (!proxy->weak && rsci_refs_count(&proxy->manager->refs) == 1 + proxy->extra)
+    rsci_manager_finalize(proxy->manager);
   (void)release_all(L, proxy, 1);
+}
+
+int rscl_manager_gc(lua_State *L) {
+  manager_proxy *proxy = check_proxy(L, 1);
+  if (proxy)
+    finalize(L, proxy);
+  rscl_disown(lua_touserdata(L, 1));
   return 0;
 }
 
@@ -267,8 +283,8 @@ int rscl_manager_Release(lua_State *L) {
 }
 
 int rscl_manager_tostring(lua_State *L) {
-  manager_proxy *proxy = rscl_object_check(L, 1, &rscl_manager_type);
-  if (proxy->manager)
+  const manager_proxy *proxy = check_proxy(L, 1);
+  if (proxy)
     lua_pushfstring(L, "rsca.manager: %p", (void *)proxy->manager);
   else
     lua_pushliteral(L, "rsca.manager: closed");
@@ -296,7 +312,7 @@ int rscl_manager_new(lua_State *L) {
   rscl_state *state = rscl_check_state(L);
   rscl_manager_options options = rscl_check_manager_options(L, 1);
   luaL_checkstack(L, 6, NULL);
-  manager_proxy *proxy = push_empty(L);
+  manager_proxy *proxy = push_empty(L, RSCL_BOX);
   rsca_manager *manager;
   char message[4096] = "";
   HRESULT status = options.config.workers > 0 ? make_pool(state, &options, &manager, message, sizeof message)
@@ -306,7 +322,7 @@ int rscl_manager_new(lua_State *L) {
   /* The proxy's at once: should the rest raise, its finalizer gives it back. */
   proxy->made_here = true;
   proxy->manager = manager;
-  furnish(L, RSCL_BOX, state, -1, manager);
-  own(L, RSCL_BOX, proxy, manager);
+  furnish(L, RSCL_BOX, state, proxy, -1, manager);
+  own(proxy, manager);
   return 1;
 }

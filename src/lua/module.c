@@ -20,6 +20,7 @@
 #include "fiber.h"
 #include "foreign.h"
 #include "inherit.h"
+#include "inspect.h"
 #include "log.h"
 #include "manager_methods.h"
 #include "manager_proxy.h"
@@ -151,6 +152,8 @@ static void fill_module(lua_State *L, int box, rscl_state *state) {
   rscl_object_open(L, &rscl_manager_type, box);
   rscl_object_open(L, &rscl_request_type, box);
   rscl_object_open(L, &rscl_context_type, box);
+  rscl_object_open(L, &rscl_unregistered_type, box);
+  rscl_object_open(L, &rscl_seen_type, box);
   rscl_object_open(L, &rscl_subscription_type, box);
   rscl_object_open(L, &rscl_callback_type, box);
   rscl_object_open(L, &rscl_callback2_type, box);

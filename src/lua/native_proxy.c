@@ -1,5 +1,7 @@
 #include "native_proxy.h"
 
+#include <stdlib.h>
+
 #include "callback.h"
 #include "callback2.h"
 #include "foreign.h"
@@ -10,38 +12,49 @@ typedef struct native_proxy {
   lua_Integer extra;            /* references the script took and has not given back */
 } native_proxy;
 
-/* The proxy at `arg`, of whichever of these types. */
-static native_proxy *check_any(lua_State *L, int arg) {
+static native_proxy *proxy_of(const rscl_owner *object) {
+  return (native_proxy *)rscl_owned_by(object);
+}
+
+/* The object at `arg`, of whichever of these types. */
+static rscl_owner *check_any(lua_State *L, int arg) {
   const rscl_type *const types[] = {&rscl_callback_type, &rscl_callback2_type, &rscl_custom_actions_type,
                                     &rscl_custom_actions2_type};
   for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-    native_proxy *proxy = rscl_object_test(L, arg, types[i]);
-    if (proxy)
-      return proxy;
+    rscl_owner *object = rscl_object_test(L, arg, types[i]);
+    if (object)
+      return object;
   }
   luaL_typeerror(L, arg, "native object of rsca");
   return NULL;
 }
 
-static native_proxy *check_open(lua_State *L, native_proxy *proxy) {
-  if (!proxy->object)
+/* Its proxy; NULL: it was released. */
+static native_proxy *test_open(const rscl_owner *object) {
+  native_proxy *proxy = proxy_of(object);
+  return proxy && proxy->object ? proxy : NULL;
+}
+
+static native_proxy *check_open(lua_State *L, const rscl_owner *object) {
+  native_proxy *proxy = test_open(object);
+  if (!proxy)
     luaL_error(L, "this native object has been released");
   return proxy;
 }
 
 void *rscl_native_test(lua_State *L, int index, const rscl_type *type) {
-  native_proxy *proxy = rscl_object_test(L, index, type);
-  return proxy ? check_open(L, proxy)->object : NULL;
+  const rscl_owner *object = rscl_object_test(L, index, type);
+  return object ? check_open(L, object)->object : NULL;
 }
 
 void *rscl_native_peek(lua_State *L, int index, const rscl_type *type) {
-  native_proxy *proxy = rscl_object_test(L, index, type);
+  const rscl_owner *object = rscl_object_test(L, index, type);
+  const native_proxy *proxy = object ? test_open(object) : NULL;
   return proxy ? proxy->object : NULL;
 }
 
 void *rscl_native_check(lua_State *L, int arg, const rscl_type *type) {
-  native_proxy *proxy = rscl_object_check(L, arg, type);
-  return check_open(L, proxy)->object;
+  return check_open(L, rscl_object_check(L, arg, type))->object;
 }
 
 void *rscl_native_hold(lua_State *L, int arg, const rscl_type *type) {
@@ -51,13 +64,16 @@ void *rscl_native_hold(lua_State *L, int arg, const rscl_type *type) {
 }
 
 /* Gives back everything. */
-static void drop_proxy(rscl_owned *owned) {
-  native_proxy *proxy = (native_proxy *)owned;
+static void give_back(native_proxy *proxy) {
   IWpfReferencedObject *object = proxy->object;
   proxy->object = NULL;
-  rscl_disown(owned);
   for (lua_Integer i = proxy->extra; object && i >= 0; i--)
     (void)object->lpVtbl->Release(object);
+}
+
+static void drop_proxy(rscl_owned *owned) {
+  give_back((native_proxy *)owned);
+  free(owned);
 }
 
 void rscl_native_push(lua_State *L, int box, const rscl_type *type, IWpfReferencedObject *object) {
@@ -65,9 +81,12 @@ void rscl_native_push(lua_State *L, int box, const rscl_type *type, IWpfReferenc
   box = lua_absindex(L, box);
   /* Empty first: making it may run finalizers, which may make a proxy of the same object. What can fail comes before
    * the reference is taken. */
-  native_proxy *proxy = lua_newuserdatauv(L, sizeof *proxy, 2); /* unused; what hangs on it */
-  *proxy = (native_proxy){.object = NULL};
-  rscl_object_set_type(L, type);
+  rscl_owned_list *list = rscl_owned_of_box(L, box);
+  rscl_owner *owner = rscl_owner_push(L, list, 2, type); /* unused; what hangs on it */
+  native_proxy *proxy = calloc(1, sizeof *proxy);
+  if (!proxy)
+    luaL_error(L, "not enough memory");
+  rscl_own(list, owner, &proxy->owned, drop_proxy);
   lua_getiuservalue(L, box, RSCL_UV_NATIVES);
   lua_rawgetp(L, -1, object);
   if (rscl_object_test(L, -1, type)) {
@@ -81,33 +100,31 @@ void rscl_native_push(lua_State *L, int box, const rscl_type *type, IWpfReferenc
   lua_pop(L, 1);
   (void)object->lpVtbl->AddRef(object);
   proxy->object = object;
-  rscl_own(&((rscl_box *)lua_touserdata(L, box))->owned, &proxy->owned, drop_proxy);
 }
 
-/* Gives back everything. `evict`: it may still be in the cache. */
-static void release_all(lua_State *L, native_proxy *proxy, int index, bool evict) {
-  IWpfReferencedObject *object = proxy->object;
-  if (!object)
-    return;
-  if (evict && ((rscl_box *)lua_touserdata(L, RSCL_BOX))->state) {
+/* Gives back everything, and takes it out of the cache. */
+static void release_all(lua_State *L, native_proxy *proxy, int index) {
+  if (((rscl_box *)lua_touserdata(L, RSCL_BOX))->state) {
     lua_getiuservalue(L, RSCL_BOX, RSCL_UV_NATIVES);
-    lua_rawgetp(L, -1, object);
+    lua_rawgetp(L, -1, proxy->object);
     if (lua_rawequal(L, -1, index)) {
       lua_pushnil(L);
-      lua_rawsetp(L, -3, object);
+      lua_rawsetp(L, -3, proxy->object);
     }
     lua_pop(L, 2);
   }
-  drop_proxy(&proxy->owned);
+  give_back(proxy);
 }
 
 int rscl_native_close(lua_State *L) {
-  release_all(L, check_any(L, 1), 1, true);
+  native_proxy *proxy = test_open(check_any(L, 1));
+  if (proxy)
+    release_all(L, proxy, 1);
   return 0;
 }
 
 static int native_gc(lua_State *L) {
-  release_all(L, check_any(L, 1), 1, false);
+  rscl_disown(check_any(L, 1)); /* the cache has forgotten it */
   return 0;
 }
 
@@ -126,16 +143,16 @@ int rscl_native_Release(lua_State *L) {
   } else {
     /* The proxy's own: after this it is released. The count is asked for at the end, for it may be the last. */
     (void)object->lpVtbl->AddRef(object);
-    release_all(L, proxy, 1, true);
+    release_all(L, proxy, 1);
   }
   lua_pushinteger(L, (lua_Integer)object->lpVtbl->Release(object));
   return 1;
 }
 
 static int native_tostring(lua_State *L) {
-  native_proxy *proxy = check_any(L, 1);
+  const native_proxy *proxy = test_open(check_any(L, 1));
   (void)luaL_getmetafield(L, 1, "__name");
-  if (proxy->object)
+  if (proxy)
     lua_pushfstring(L, "%s: %p", lua_tostring(L, -1), (void *)proxy->object);
   else
     lua_pushfstring(L, "%s: released", lua_tostring(L, -1));

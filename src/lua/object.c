@@ -49,28 +49,44 @@ void *rscl_object_check(lua_State *L, int arg, const rscl_type *type) {
   return object;
 }
 
-void rscl_own(rscl_owned **head, rscl_owned *owned, void (*drop)(rscl_owned *owned)) {
-  owned->drop = drop;
-  owned->next = *head;
-  owned->link = head;
-  if (owned->next)
-    owned->next->link = &owned->next;
-  *head = owned;
+rscl_owner *rscl_owner_push(lua_State *L, rscl_owned_list *list, int user_values, const rscl_type *type) {
+  rscl_owner *owner = lua_newuserdatauv(L, sizeof *owner, user_values);
+  *owner = (rscl_owner){list, NULL};
+  rscl_object_set_type(L, type);
+  return owner;
 }
 
-void rscl_disown(rscl_owned *owned) {
-  if (!owned->link)
-    return;
+void rscl_own(rscl_owned_list *list, rscl_owner *owner, rscl_owned *owned, void (*drop)(rscl_owned *owned)) {
+  owner->owned = owned;
+  owned->drop = drop;
+  owned->next = list->first;
+  owned->link = &list->first;
+  if (owned->next)
+    owned->next->link = &owned->next;
+  list->first = owned;
+}
+
+rscl_owned *rscl_owned_by(const rscl_owner *owner) {
+  return owner->list->dropped ? NULL : owner->owned;
+}
+
+static void drop(rscl_owned *owned) {
   *owned->link = owned->next;
   if (owned->next)
     owned->next->link = owned->link;
   owned->link = NULL;
+  owned->drop(owned);
 }
 
-void rscl_drop_owned(rscl_owned **head) {
-  while (*head) {
-    rscl_owned *owned = *head;
-    rscl_disown(owned);
-    owned->drop(owned);
-  }
+void rscl_disown(rscl_owner *owner) {
+  rscl_owned *owned = rscl_owned_by(owner);
+  owner->owned = NULL;
+  if (owned)
+    drop(owned);
+}
+
+void rscl_drop_owned(rscl_owned_list *list) {
+  list->dropped = true;
+  while (list->first)
+    drop(list->first);
 }

@@ -7,6 +7,8 @@
 #ifndef RSCL_OBJECT_H
 #define RSCL_OBJECT_H
 
+#include <stdbool.h>
+
 #include <lauxlib.h>
 #include <lua.h>
 
@@ -30,20 +32,38 @@ void *rscl_object_test(lua_State *L, int index, const rscl_type *type);
 /* The same, raising a message that names the argument. [-0, +0, v] */
 void *rscl_object_check(lua_State *L, int arg, const rscl_type *type);
 
-/* What an object of ours owns. While a state closes Lua calls no finalizer for objects that are made then, so the box
- * keeps a list, and drops what is left when it is finalized itself. */
+/* What an object of ours owns is not in the object: Lua frees that without calling its finalizer where there is no
+ * memory for the call, and calls none for objects that are made while a state closes. So the box keeps a list, and
+ * drops what is left when it is finalized itself; from then on no object owns anything. */
 typedef struct rscl_owned {
   struct rscl_owned *next, **link; /* NULL: not on the list */
   void (*drop)(struct rscl_owned *owned);
 } rscl_owned;
 
-/* Puts it on the list at `head`. */
-void rscl_own(rscl_owned **head, rscl_owned *owned, void (*drop)(rscl_owned *owned));
+typedef struct rscl_owned_list {
+  rscl_owned *first;
+  bool dropped;
+} rscl_owned_list;
 
-/* Its finalizer has come, or it owns nothing any more. Harmless when it is not on the list. */
-void rscl_disown(rscl_owned *owned);
+/* What is in the userdata of such an object. */
+typedef struct rscl_owner {
+  const rscl_owned_list *list;
+  rscl_owned *owned; /* NULL: nothing yet, or nothing any more */
+} rscl_owner;
+
+/* Pushes an object that owns nothing yet. [-0, +1, m] */
+rscl_owner *rscl_owner_push(lua_State *L, rscl_owned_list *list, int user_values, const rscl_type *type);
+
+/* Never fails. `drop` is called once, when the object is finalized or later. */
+void rscl_own(rscl_owned_list *list, rscl_owner *owner, rscl_owned *owned, void (*drop)(rscl_owned *owned));
+
+/* NULL: nothing. */
+rscl_owned *rscl_owned_by(const rscl_owner *owner);
+
+/* Its finalizer has come, or it owns nothing any more: drops what it owns, if anything. */
+void rscl_disown(rscl_owner *owner);
 
 /* Drops all that is left. */
-void rscl_drop_owned(rscl_owned **head);
+void rscl_drop_owned(rscl_owned_list *list);
 
 #endif

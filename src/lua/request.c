@@ -1,5 +1,6 @@
 #include "request.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -189,42 +190,32 @@ static int push_result(lua_State *L, const rscl_request *request, const char *ac
 /* User values: its manager's proxy, the action's name. */
 enum { UV_MANAGER = 1, UV_NAME, UV_COUNT = UV_NAME };
 
-typedef struct request_object {
-  rscl_owned owned;
-  rscl_request *request; /* NULL: finalized, or never started */
-} request_object;
-
-static void drop_object(rscl_owned *owned) {
-  request_object *object = (request_object *)owned;
-  rscl_request *request = object->request;
-  object->request = NULL;
-  rscl_disown(owned);
-  if (request)
-    rscl_request_release(request);
+static void drop_request(rscl_owned *owned) {
+  rscl_request_release((rscl_request *)((char *)owned - offsetof(rscl_request, owned)));
 }
 
 static rscl_request *check_request(lua_State *L, int arg) {
-  request_object *object = rscl_object_check(L, arg, &rscl_request_type);
-  if (!object->request)
+  rscl_owned *owned = rscl_owned_by(rscl_object_check(L, arg, &rscl_request_type));
+  if (!owned)
     luaL_error(L, "this request has been finalized");
-  return object->request;
+  return (rscl_request *)((char *)owned - offsetof(rscl_request, owned));
 }
 
 /* Pushes an object with a fresh request; NULL, and nil, err pushed, when out of memory. */
 static rscl_request *push_object(lua_State *L, rscl_state *state, int proxy, rscl_text name) {
   proxy = lua_absindex(L, proxy);
-  request_object *object = lua_newuserdatauv(L, sizeof *object, UV_COUNT);
-  *object = (request_object){.request = NULL};
-  rscl_object_set_type(L, &rscl_request_type);
+  rscl_owned_list *list = rscl_owned_of_box(L, RSCL_BOX);
+  rscl_owner *owner = rscl_owner_push(L, list, UV_COUNT, &rscl_request_type);
   lua_pushvalue(L, proxy);
   lua_setiuservalue(L, -2, UV_MANAGER);
   lua_pushlstring(L, name.data, name.size);
   lua_setiuservalue(L, -2, UV_NAME);
-  object->request = request_create(state);
-  rscl_own(&((rscl_box *)lua_touserdata(L, RSCL_BOX))->owned, &object->owned, drop_object);
-  if (!object->request)
+  rscl_request *request = request_create(state);
+  if (request)
+    rscl_own(list, owner, &request->owned, drop_request);
+  else
     (void)rscl_fail(L, E_OUTOFMEMORY, NULL, name.data);
-  return object->request;
+  return request;
 }
 
 static void settle(lua_State *L, rscl_target target) {
@@ -245,7 +236,7 @@ int rscl_request_run(lua_State *L, rscl_state *state, rscl_target target, rscl_t
 }
 
 static int request_gc(lua_State *L) {
-  drop_object(rscl_object_check(L, 1, &rscl_request_type));
+  rscl_disown(rscl_object_check(L, 1, &rscl_request_type));
   return 0;
 }
 

@@ -14,6 +14,7 @@
 #include "text_args.h"
 
 typedef struct rscl_request {
+  rscl_owned owned;  /* by its object, where it has one */
   rsci_refs refs;    /* the object's, the sink's, and one per fiber that waits */
   rscl_state *state; /* held */
   uint64_t id;       /* of the call */

@@ -20,7 +20,7 @@ static int next_arrived(lua_State *L, int status, lua_KContext context) {
 static int next_response(lua_State *L) {
   rscl_state *state = rscl_check_state(L);
   int object = lua_upvalueindex(2);
-  rscl_subscription *sub = ((rscl_subscription_object *)lua_touserdata(L, object))->subscription;
+  rscl_subscription *sub = rscl_subscription_of(lua_touserdata(L, object));
   while (sub && sub->delivering) {
     if (sub->taken == RSCI_TAKEN_NOTHING)
       sub->taken = rsci_stream_take(sub->stream, &sub->response, &sub->status);
@@ -58,8 +58,8 @@ static int next_response(lua_State *L) {
 
 /* What a generic for needs: the iterator, nil, nil, and the subscription, on top, to be closed when the loop is left.
  * Not started yet: what may raise comes first. [-0, +4, m] */
-static rscl_subscription_object *push_iterator(lua_State *L, int proxy, rscl_text name) {
-  rscl_subscription_object *object = rscl_subscription_push(L, proxy);
+static rscl_owner *push_iterator(lua_State *L, int proxy, rscl_text name) {
+  rscl_owner *object = rscl_subscription_push(L, proxy);
   int subscription = lua_gettop(L);
   lua_pushvalue(L, RSCL_BOX);
   lua_pushvalue(L, subscription);
@@ -79,12 +79,12 @@ static int started(lua_State *L, HRESULT status, rscl_text name) {
 }
 
 int rscl_responses(lua_State *L, rscl_state *state, int proxy, rscl_text name, rscl_text args, uint64_t limit_ns) {
-  rscl_subscription_object *object = push_iterator(L, proxy, name);
+  rscl_owner *object = push_iterator(L, proxy, name);
   return started(L, rscl_subscription_start(L, state, object, false, proxy, name, args, 0, limit_ns), name);
 }
 
 int rscl_responses_foreign(lua_State *L, rscl_state *state, IPmCustomActions2 *actions, int proxy, rscl_text name,
                            rscl_text args) {
-  rscl_subscription_object *object = push_iterator(L, proxy, name);
+  rscl_owner *object = push_iterator(L, proxy, name);
   return started(L, rscl_foreign_start(L, state, object, actions, proxy, name, args, 0), name);
 }

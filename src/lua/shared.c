@@ -26,27 +26,28 @@ enum { COPIED_BYTES = 512 };
 
 static void keeper_drop(rscl_owned *owned) {
   keeper *self = (keeper *)owned;
-  rscl_disown(owned);
   rsca_value_release(&self->value);
   free(self->keys);
-  self->keys = NULL;
+  free(self);
 }
 
 static int keeper_gc(lua_State *L) {
-  keeper_drop(lua_touserdata(L, 1));
+  rscl_disown(lua_touserdata(L, 1));
   return 0;
 }
 
 static const luaL_Reg keeper_meta[] = {{"__gc", keeper_gc}, {NULL, NULL}};
 static const rscl_type keeper_type = {"rsca.keeper", keeper_meta, NULL, NULL};
 
-/* [-0, +1, m] */
-static keeper *push_keeper(lua_State *L) {
-  keeper *self = lua_newuserdatauv(L, sizeof *self, 0);
-  *self = (keeper){.value = rsca_value_nil()};
-  rscl_object_set_type(L, &keeper_type);
-  rscl_own(&((rscl_box *)lua_touserdata(L, RSCL_BOX))->owned, &self->owned, keeper_drop);
-  return self;
+/* To be disowned when Lua has made its own of it. `*self`: what it owns. [-0, +1, m] */
+static rscl_owner *push_keeper(lua_State *L, keeper **self) {
+  rscl_owned_list *list = rscl_owned_of_box(L, RSCL_BOX);
+  rscl_owner *owner = rscl_owner_push(L, list, 0, &keeper_type);
+  if (!(*self = malloc(sizeof **self)))
+    luaL_error(L, "not enough memory");
+  **self = (keeper){.value = rsca_value_nil()};
+  rscl_own(list, owner, &(*self)->owned, keeper_drop);
+  return owner;
 }
 
 /* Pushes the value and releases it. A long string is somebody's who releases it should this raise. [-0, +1, m] */
@@ -154,10 +155,11 @@ static int shared_get(lua_State *L) {
   }
   /* Once more, with somebody to own it. It may be another by now, and a finalizer may have closed the manager. */
   rsca_value_release(&value);
-  keeper *owner = push_keeper(L);
-  (void)rsci_shared_get(rsci_manager_peek_shared(check_manager(L)), key, &owner->value);
-  push_value(L, &owner->value);
-  keeper_drop(&owner->owned);
+  keeper *kept;
+  rscl_owner *owner = push_keeper(L, &kept);
+  (void)rsci_shared_get(rsci_manager_peek_shared(check_manager(L)), key, &kept->value);
+  push_value(L, &kept->value);
+  rscl_disown(owner);
   return 1;
 }
 
@@ -198,37 +200,39 @@ static int shared_compare_and_set(lua_State *L) {
   rsci_bytes key = check_key(L, 2);
   rsca_value expected = check_value(L, 3), value = check_value(L, 4);
   uint64_t lifetime_ns = check_lifetime(L, 5);
-  keeper *owner = push_keeper(L);
+  keeper *kept;
+  rscl_owner *owner = push_keeper(L, &kept);
   rsca_manager *manager = check_manager(L); /* only now: a finalizer may have closed it */
   rsci_shared *shared = rsci_manager_shared(manager);
   HRESULT status = E_OUTOFMEMORY;
   if (shared)
-    status = rsci_shared_compare_and_set(shared, key, &expected, &value, lifetime_ns, &owner->value);
+    status = rsci_shared_compare_and_set(shared, key, &expected, &value, lifetime_ns, &kept->value);
   if (FAILED(status))
     return no_room(L, manager);
   lua_pushboolean(L, status == S_OK);
   if (status == S_OK)
     return 1;
-  push_value(L, &owner->value);
-  keeper_drop(&owner->owned);
+  push_value(L, &kept->value);
+  rscl_disown(owner);
   return 2;
 }
 
 /* shared:keys(): all keys, ordered by their bytes; or nil, err */
 static int shared_keys(lua_State *L) {
   (void)check_manager(L);
-  keeper *owner = push_keeper(L);
+  keeper *kept;
+  rscl_owner *owner = push_keeper(L, &kept);
   rsci_shared *shared = rsci_manager_peek_shared(check_manager(L));
-  if (shared && !(owner->keys = rsci_shared_keys(shared)))
+  if (shared && !(kept->keys = rsci_shared_keys(shared)))
     return rscl_fail(L, E_OUTOFMEMORY, NULL, NULL);
-  size_t count = owner->keys ? owner->keys->count : 0;
+  size_t count = kept->keys ? kept->keys->count : 0;
   lua_createtable(L, count < INT32_MAX ? (int)count : 0, 0);
   for (size_t i = 0; i < count; i++) {
-    const rsci_bytes *key = &owner->keys->keys[i];
+    const rsci_bytes *key = &kept->keys->keys[i];
     lua_pushlstring(L, key->data, key->size);
     lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
-  keeper_drop(&owner->owned);
+  rscl_disown(owner);
   return 1;
 }
 

@@ -280,7 +280,7 @@ HRESULT rscl_state_create(lua_State *L, rsca_manager *manager, rscl_worker *work
   /* The box first, empty but with its finalizer: whatever fails from here on is cleaned up by it. */
   rscl_box *box = lua_newuserdatauv(L, sizeof *box, RSCL_UV_COUNT);
   int index = lua_gettop(L);
-  *box = (rscl_box){NULL, NULL, NULL};
+  *box = (rscl_box){.state = NULL};
   lua_createtable(L, 0, 2);
   lua_pushcfunction(L, box_gc);
   lua_setfield(L, -2, "__gc");

@@ -93,8 +93,13 @@ struct rscl_state {
 typedef struct rscl_box {
   rscl_state *state;   /* NULL: closed */
   rsci_runner *runner; /* held until the box itself is finalized */
-  rscl_owned *owned;   /* by our objects */
+  rscl_owned_list owned;
 } rscl_box;
+
+/* Of the box at `index`. */
+static inline rscl_owned_list *rscl_owned_of_box(lua_State *L, int index) {
+  return &((rscl_box *)lua_touserdata(L, index))->owned;
+}
 
 /* User values of the box. */
 enum {

@@ -84,6 +84,15 @@ static uint64_t clean_up_end(const rscl_state *state) {
   return rsci_now_ns() + state->own->config.clean_up_ms * RSCI_NS_PER_MS;
 }
 
+const char *rscl_stop_where(const rscl_state *state) {
+  return state->stop.where;
+}
+
+void rscl_stop_forget_where(rscl_state *state) {
+  free(state->stop.where);
+  state->stop.where = NULL;
+}
+
 static int where_main(lua_State *L) {
   rscl_state *state = lua_touserdata(L, 1);
   rsca_call *call = atomic_load(&state->engine.running);
@@ -108,6 +117,8 @@ static void note_where(lua_State *L, lua_State *co, rscl_state *state) {
   rsca_call *call = atomic_load(&state->engine.running);
   if (call)
     atomic_store(&call->ends, true); /* first of all: this takes its time where the stack is deep */
+  else
+    rscl_stop_forget_where(state);
   if ((call && atomic_load(&call->where)) || !lua_checkstack(L, 4))
     return;
   size_t before = rscl_worker_set_reserve(state, RSCL_MEMORY_RESERVE);
@@ -117,12 +128,6 @@ static void note_where(lua_State *L, lua_State *co, rscl_state *state) {
   if (lua_pcall(L, 2, 0, 0) != LUA_OK)
     lua_pop(L, 1);
   (void)rscl_worker_set_reserve(state, before);
-}
-
-char *rscl_stop_take_where(rscl_state *state) {
-  char *where = state->stop.where;
-  state->stop.where = NULL;
-  return where;
 }
 
 /* Stops what runs on L. A coroutine that can yield does, from the hook even, and is not resumed any more: nothing
@@ -268,7 +273,7 @@ int rscl_stop_pcall(lua_State *L, rscl_state *state, rsca_call *call, int nargs,
   rscl_stop_enter(state, &run, L, call, !call);
   int status = lua_pcall(L, nargs, nresults, 0);
   (void)rscl_stop_leave(state, &run);
-  free(rscl_stop_take_where(state));
+  rscl_stop_forget_where(state);
   clear_hook(L);
   return status;
 }

@@ -80,8 +80,9 @@ bool rscl_stop_set_closing(rscl_state *state, bool closing);
 /* Whether what runs should stop: it may not wait, and errors are passed on as they are. */
 bool rscl_stop_is_due(const rscl_state *state);
 
-/* Where what ran without a call was when it was stopped by a time limit; the caller's to free. NULL: it was not. */
-char *rscl_stop_take_where(rscl_state *state);
+/* Where what ran without a call was when it was stopped, until that is forgotten. NULL: it was not, or nobody knows. */
+const char *rscl_stop_where(const rscl_state *state);
+void rscl_stop_forget_where(rscl_state *state);
 
 /* What the hook raises is worth no message of its own. */
 bool rscl_stop_is_error(lua_State *L, int index);

@@ -1,5 +1,6 @@
 #include "subscription.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +18,30 @@ enum { MOST_AT_ONCE = 64 }; /* responses handed over before others have their tu
 
 static const rsci_task_ops arrived_ops, pump_ops;
 
-rscl_subscription *rscl_subscription_create(rscl_state *state, const void *owner, size_t limit, size_t limit_bytes) {
+static void subscription_release(rscl_subscription *sub) {
+  if (rsci_refs_drop(&sub->refs) > 0)
+    return;
+  free(sub->response);
+  free(sub->foreign_name);
+  rsci_stream_release(sub->stream);
+  rsci_engine_release(&sub->state->engine);
+  free(sub);
+}
+
+static rscl_subscription *subscription_of_owned(rscl_owned *owned) {
+  return owned ? (rscl_subscription *)((char *)owned - offsetof(rscl_subscription, owned)) : NULL;
+}
+
+static void drop_subscription(rscl_owned *owned) {
+  subscription_release(subscription_of_owned(owned));
+}
+
+rscl_subscription *rscl_subscription_of(const rscl_owner *object) {
+  return subscription_of_owned(rscl_owned_by(object));
+}
+
+rscl_subscription *rscl_subscription_create(lua_State *L, rscl_owner *object, rscl_state *state, const void *owner,
+                                            size_t limit, size_t limit_bytes) {
   rscl_subscription *sub = calloc(1, sizeof *sub);
   if (!sub)
     return NULL;
@@ -32,17 +56,8 @@ rscl_subscription *rscl_subscription_create(rscl_state *state, const void *owner
   sub->state = state;
   sub->owner = owner;
   sub->task.ops = &pump_ops;
+  rscl_own(rscl_owned_of_box(L, RSCL_BOX), object, &sub->owned, drop_subscription);
   return sub;
-}
-
-static void subscription_release(rscl_subscription *sub) {
-  if (rsci_refs_drop(&sub->refs) > 0)
-    return;
-  free(sub->response);
-  free(sub->foreign_name);
-  rsci_stream_release(sub->stream);
-  rsci_engine_release(&sub->state->engine);
-  free(sub);
 }
 
 /* The call was accepted: from here on there is a delivery. */
@@ -266,31 +281,19 @@ static const rsci_task_ops arrived_ops = {arrived_run, arrived_drop};
 
 /* ---- The object ---- */
 
-static void drop_object(rscl_owned *owned) {
-  rscl_subscription_object *object = (rscl_subscription_object *)owned;
-  rscl_subscription *sub = object->subscription;
-  object->subscription = NULL;
-  rscl_disown(owned);
-  if (sub)
-    subscription_release(sub);
-}
-
 /* User values: the proxy of its manager, for close; a foreign registration's name. */
-rscl_subscription_object *rscl_subscription_push(lua_State *L, int proxy) {
-  rscl_subscription_object *object = lua_newuserdatauv(L, sizeof *object, 2);
-  *object = (rscl_subscription_object){.subscription = NULL};
-  rscl_object_set_type(L, &rscl_subscription_type);
-  rscl_own(&((rscl_box *)lua_touserdata(L, RSCL_BOX))->owned, &object->owned, drop_object);
+rscl_owner *rscl_subscription_push(lua_State *L, int proxy) {
+  rscl_owner *object = rscl_owner_push(L, rscl_owned_of_box(L, RSCL_BOX), 2, &rscl_subscription_type);
   lua_pushvalue(L, proxy);
   lua_setiuservalue(L, -2, 1);
   return object;
 }
 
 static rscl_subscription *check_subscription(lua_State *L, int arg) {
-  rscl_subscription_object *object = rscl_object_check(L, arg, &rscl_subscription_type);
-  if (!object->subscription)
+  rscl_subscription *sub = rscl_subscription_of(rscl_object_check(L, arg, &rscl_subscription_type));
+  if (!sub)
     luaL_error(L, "this subscription has been finalized");
-  return object->subscription;
+  return sub;
 }
 
 /* Ends the registration; the final is still to come to a handler. True: it was open. */
@@ -315,11 +318,11 @@ static int subscription_close(lua_State *L) {
 }
 
 static int subscription_gc(lua_State *L) {
-  rscl_subscription_object *object = rscl_object_check(L, 1, &rscl_subscription_type);
-  rscl_subscription *sub = object->subscription;
+  rscl_owner *object = rscl_object_check(L, 1, &rscl_subscription_type);
+  rscl_subscription *sub = rscl_subscription_of(object);
   if (sub && !sub->slot && ((rscl_box *)lua_touserdata(L, RSCL_BOX))->state)
     (void)close_subscription(L, sub, 1);
-  drop_object(&object->owned);
+  rscl_disown(object);
   return 0;
 }
 
@@ -358,13 +361,13 @@ static HRESULT start(rscl_subscription *sub, rsca_manager *manager, rsci_session
 }
 
 /* Starts one whose handler, if any, is at `handler`; after a failure it has no delivery. The object owns it. */
-HRESULT rscl_subscription_start(lua_State *L, rscl_state *state, rscl_subscription_object *object, bool documented,
-                                int proxy, rscl_text name, rscl_text args, int handler, uint64_t limit_ns) {
+HRESULT rscl_subscription_start(lua_State *L, rscl_state *state, rscl_owner *object, bool documented, int proxy,
+                                rscl_text name, rscl_text args, int handler, uint64_t limit_ns) {
   rsca_manager *manager = rscl_manager_test(L, proxy); /* a finalizer may have closed it */
   if (!manager)
     return RSCA_E_SHUTDOWN_IN_PROGRESS;
-  rscl_subscription *sub = object->subscription =
-      rscl_subscription_create(state, manager, manager->config.stream_limit, manager->config.stream_bytes);
+  rscl_subscription *sub =
+      rscl_subscription_create(L, object, state, manager, manager->config.stream_limit, manager->config.stream_bytes);
   if (!sub)
     return E_OUTOFMEMORY;
   if (handler) {
@@ -389,7 +392,7 @@ HRESULT rscl_subscription_start(lua_State *L, rscl_state *state, rscl_subscripti
 int rscl_subscribe(lua_State *L, rscl_state *state, int proxy, rscl_text name, rscl_text args, int handler,
                    uint64_t limit_ns) {
   rscl_check_handler(L, handler);
-  rscl_subscription_object *object = rscl_subscription_push(L, proxy);
+  rscl_owner *object = rscl_subscription_push(L, proxy);
   HRESULT status = rscl_subscription_start(L, state, object, false, proxy, name, args, handler, limit_ns);
   return FAILED(status) ? rscl_refused(L, status, name.data) : 1;
 }
@@ -397,6 +400,6 @@ int rscl_subscribe(lua_State *L, rscl_state *state, int proxy, rscl_text name, r
 HRESULT rscl_register_callback(lua_State *L, rscl_state *state, int proxy, rscl_text name, rscl_text args,
                                int handler) {
   rscl_check_handler(L, handler);
-  rscl_subscription_object *object = rscl_subscription_push(L, proxy);
+  rscl_owner *object = rscl_subscription_push(L, proxy);
   return rscl_subscription_start(L, state, object, true, proxy, name, args, handler, 0);
 }

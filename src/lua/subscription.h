@@ -20,6 +20,7 @@
 typedef struct rscl_subscription rscl_subscription;
 
 struct rscl_subscription {
+  rscl_owned owned;                   /* by its object */
   rsci_refs refs;                     /* the object's, the sink's, the delivery's, and one while a handler runs */
   rscl_state *state;                  /* held */
   rscl_subscription *next, *previous; /* of those with a delivery */
@@ -44,11 +45,6 @@ struct rscl_subscription {
   rscl_waiters waiters; /* of an iterator */
 };
 
-typedef struct rscl_subscription_object {
-  rscl_owned owned;
-  rscl_subscription *subscription; /* NULL: finalized, or never started */
-} rscl_subscription_object;
-
 /* subscribe(name, args, handler): pushes a subscription, or nil, err. `proxy`: index of the manager's. */
 int rscl_subscribe(lua_State *L, rscl_state *state, int proxy, rscl_text name, rscl_text args, int handler,
                    uint64_t limit_ns);
@@ -70,17 +66,21 @@ void rscl_subscriptions_close(rscl_state *state);
 
 /* ---- For those who start them ---- */
 
-/* `owner`: the manager, or the foreign object. With one reference; NULL: out of memory. */
-rscl_subscription *rscl_subscription_create(rscl_state *state, const void *owner, size_t limit, size_t limit_bytes);
-
 /* An object without a subscription yet; `proxy`: index of its manager's. [-0, +1, m] */
-rscl_subscription_object *rscl_subscription_push(lua_State *L, int proxy);
+rscl_owner *rscl_subscription_push(lua_State *L, int proxy);
+
+/* Its subscription; NULL: finalized, or never made. */
+rscl_subscription *rscl_subscription_of(const rscl_owner *object);
+
+/* Makes it. `owner`: the manager, or the foreign object. The object has its one reference; NULL: out of memory. */
+rscl_subscription *rscl_subscription_create(lua_State *L, rscl_owner *object, rscl_state *state, const void *owner,
+                                            size_t limit, size_t limit_bytes);
 
 /* Starts one whose handler, if any, is at `handler`, in the default session where it is `documented`; after a failure
  * it has no delivery. The object owns it.
  * [-0, +0, m] */
-HRESULT rscl_subscription_start(lua_State *L, rscl_state *state, rscl_subscription_object *object, bool documented,
-                                int proxy, rscl_text name, rscl_text args, int handler, uint64_t limit_ns);
+HRESULT rscl_subscription_start(lua_State *L, rscl_state *state, rscl_owner *object, bool documented, int proxy,
+                                rscl_text name, rscl_text args, int handler, uint64_t limit_ns);
 
 /* From here on there is a delivery: it is waited for. */
 void rscl_subscription_begin(rscl_subscription *subscription);

@@ -31,10 +31,10 @@ static bool has_handler(const rscl_subscription *sub) {
 
 int rscl_tap(lua_State *L) {
   rscl_state *state = rscl_check_state(L);
-  rscl_subscription_object *object = rscl_object_check(L, 1, &rscl_subscription_type);
+  rscl_owner *object = rscl_object_check(L, 1, &rscl_subscription_type);
   luaL_checktype(L, 2, LUA_TFUNCTION);
   lua_settop(L, 2);
-  rscl_subscription *sub = object->subscription;
+  rscl_subscription *sub = rscl_subscription_of(object);
   if (!has_handler(sub)) {
     lua_pushboolean(L, 0);
     return 1;

@@ -187,9 +187,9 @@ static int open_main(lua_State *L) {
   int status = lua_pcall(L, 0, 0, 1);
   bool stopped = rscl_stop_leave(state, &run);
   if (stopped) {
-    char *where = rscl_stop_take_where(state);
+    const char *where = rscl_stop_where(state);
     lua_pushfstring(L, "the script was not loaded in time: %s", where ? where : "stopped");
-    free(where);
+    rscl_stop_forget_where(state);
   }
   return stopped || status != LUA_OK ? lua_error(L) : 0;
 }

@@ -37,7 +37,8 @@ static void world_fini(world *w) {
   (void)failing_disarm();
   if (w->handler)
     (void)w->handler->lpVtbl->Release(w->handler);
-  lua_close(w->L);
+  if (w->L)
+    lua_close(w->L);
   step_all(w->manager);
   assert_int_equal(counting_refs(w->callback), 1);
   counting_end(w->callback);
@@ -56,6 +57,7 @@ static void fail_each(bool opened, void (*operation)(world *w), void (*check)(wo
   atomic_store(&counting_alive, 0);
   for (long n = 0; failed; n++) {
     assert_true(n < 5000);
+    long live = failing_live();
     world w;
     world_init(&w);
     if (opened)
@@ -67,6 +69,7 @@ static void fail_each(bool opened, void (*operation)(world *w), void (*check)(wo
       assert_int_equal(w.status, S_OK);
     check(&w);
     world_fini(&w);
+    assert_int_equal(failing_live(), live);
   }
 }
 
@@ -535,6 +538,101 @@ static void test_telling_the_host(void **unused) {
   assert_int_equal(errors, 2); /* the last time, nothing failed */
 }
 
+/* What a shutdown has cut is told, or it is not. */
+static void shut_down(world *w) {
+  try_lua(w, "m = rsca.manager {}\n"
+             "if not m then return end\n"
+             "m:register('waits', function(_, ctx) ctx:sleep(1000) end)\n"
+             "for i = 1, 3 do m:run('waits') end\n"
+             "rsca.step()\n"
+             "local _, cut = m:shutdown(true)\n"
+             "m:shutdown(true)");
+}
+
+/* Where it did not come to that, it can still be done. */
+static void check_shut_down(world *w) {
+  run_lua(w->L, "if m then m:shutdown(true) end");
+  check_ended(w);
+}
+
+static void test_shutting_down(void **unused) {
+  (void)unused;
+  fail_each(true, shut_down, check_shut_down);
+}
+
+/* Lua frees an object though its finalizer could not be called: what that owned goes with the state at the latest. The
+ * first finalizer that a new coroutine calls takes memory. */
+static void collect_what_is_dropped(world *w) {
+  long n = failing_suspend();
+  assert_int_equal(rsca_lua_push_callback(w->L, &w->callback->iface), S_OK);
+  lua_setglobal(w->L, "native");
+  assert_int_equal(rsca_lua_push_manager(w->L, w->other), S_OK);
+  lua_setglobal(w->L, "other");
+  failing_arm(n);
+  try_lua(w, "for _, drop in ipairs {\n"
+             "  function() native = nil end,\n"
+             "  function() other = nil end,\n"
+             "  function() rsca.run('echo', 'x') end,\n"
+             "  function() rsca.subscribe('echo', 'x', function() end) end,\n"
+             "  function() rsca.responses('echo', 'x') end,\n"
+             "  function() rsca.manager {} end,\n"
+             "} do\n"
+             "  pcall(drop)\n"
+             "  for i = 1, 2 do coroutine.wrap(collectgarbage)() end\n"
+             "end");
+}
+
+static void check_collected(world *w) {
+  check_status(w);
+  collect(w->L);
+  run_lua(w->L, "assert(rsca.call('echo', 'x') == 'x')");
+}
+
+static void test_collecting_what_is_dropped(void **unused) {
+  (void)unused;
+  fail_each(true, collect_what_is_dropped, check_collected);
+}
+
+/* What was in flight ends, and nothing is kept, though memory runs out while the state closes. */
+static void close_with_work_in_flight(world *w) {
+  long n = failing_suspend();
+  assert_int_equal(rsca_lua_push_callback(w->L, &w->callback->iface), S_OK);
+  lua_setglobal(w->L, "native");
+  assert_int_equal(rsca_lua_push_manager(w->L, w->other), S_OK);
+  lua_setglobal(w->L, "other");
+  run_lua(w->L, "rsca.register('waits', function(_, ctx)\n"
+                "  local guard <close> = setmetatable({}, { __close = function() rsca.call('echo', 'x') end })\n"
+                "  ctx:sleep(1000)\n"
+                "end)\n"
+                "request = rsca.run('waits')\n"
+                "rsca.run('waits', '', native)\n"
+                "rsca.run('waits', '', function() end)\n"
+                "subscription = rsca.subscribe('waits', '', function() end)\n"
+                "made = rsca.manager {}\n"
+                "made:register('own', function(_, ctx) ctx:sleep(1000) end)\n"
+                "made:run('own', '', native)\n"
+                "made:subscribe('own', '', function() end)\n"
+                "rsca.spawn(function() for _ in rsca.responses('waits') do end end)\n"
+                "for i = 1, 3 do rsca.step() end");
+  failing_arm(n);
+  lua_close(w->L);
+  w->L = NULL;
+  w->status = S_OK;
+}
+
+static void check_closed(world *w) {
+  rsca_manager_stats stats;
+  rsca_manager_get_stats(w->manager, &stats);
+  assert_int_equal(stats.accepted, stats.ended);
+  assert_int_equal(manager_refs(w->manager), 1);
+  assert_int_equal(manager_refs(w->other), 1);
+}
+
+static void test_closing_with_work_in_flight(void **unused) {
+  (void)unused;
+  fail_each(true, close_with_work_in_flight, check_closed);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_opening),
@@ -557,6 +655,9 @@ int main(void) {
       cmocka_unit_test(test_registering_and_unregistering),
       cmocka_unit_test(test_using_shared_values),
       cmocka_unit_test(test_telling_the_host),
+      cmocka_unit_test(test_shutting_down),
+      cmocka_unit_test(test_collecting_what_is_dropped),
+      cmocka_unit_test(test_closing_with_work_in_flight),
   };
   return cmocka_run_group_tests_name("bridge.alloc", tests, NULL, NULL);
 }

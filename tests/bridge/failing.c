@@ -2,13 +2,16 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *block, size_t size);
+void __real_free(void *block);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *block, size_t size);
+void __wrap_free(void *block);
 
 static atomic_long countdown = -1; /* allocations until the one that fails; below 0: none does */
 
@@ -18,16 +21,38 @@ static bool fails(void) {
   return atomic_fetch_sub(&countdown, 1) == 0;
 }
 
+static atomic_long live;
+
+static void *counted(void *block) {
+  if (block)
+    (void)atomic_fetch_add(&live, 1);
+  return block;
+}
+
+static void *reallocate(void *block, size_t size) {
+  return block ? __real_realloc(block, size) : counted(__real_malloc(size));
+}
+
+long failing_live(void) {
+  return atomic_load(&live);
+}
+
 void *__wrap_malloc(size_t size) {
-  return fails() ? NULL : __real_malloc(size);
+  return fails() ? NULL : counted(__real_malloc(size));
 }
 
 void *__wrap_calloc(size_t count, size_t size) {
-  return fails() ? NULL : __real_calloc(count, size);
+  return fails() ? NULL : counted(__real_calloc(count, size));
 }
 
 void *__wrap_realloc(void *block, size_t size) {
-  return fails() ? NULL : __real_realloc(block, size);
+  return fails() ? NULL : reallocate(block, size);
+}
+
+void __wrap_free(void *block) {
+  if (block)
+    (void)atomic_fetch_sub(&live, 1);
+  __real_free(block);
 }
 
 static struct {
@@ -52,6 +77,8 @@ bool failing_disarm(void) {
 void *failing_allocator(void *user, void *block, size_t old_size, size_t size) {
   (void)user;
   if (size == 0) {
+    if (block)
+      memset(block, 0xDD, old_size); /* whoever still uses it is found out */
     free(block);
     return NULL;
   }
@@ -66,5 +93,5 @@ void *failing_allocator(void *user, void *block, size_t old_size, size_t size) {
       return NULL;
     }
   }
-  return __real_realloc(block, size);
+  return reallocate(block, size);
 }

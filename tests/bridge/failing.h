@@ -20,6 +20,9 @@ long failing_suspend(void);
 /* None fails any more. Whether one has since it was armed. */
 bool failing_disarm(void);
 
+/* How many allocations have not been freed. */
+long failing_live(void);
+
 /* For lua_newstate. Lua tries a second time, after a collection: that fails too. */
 void *failing_allocator(void *user, void *block, size_t old_size, size_t size);
 

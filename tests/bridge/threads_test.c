@@ -278,6 +278,61 @@ static void test_last_release_of_a_scripts_manager_on_another_thread(void **unus
   lua_close(L);
 }
 
+/* ---- The service thread answers for a host that does not step ---- */
+
+typedef struct gate {
+  pthread_mutex_t mutex;
+  pthread_cond_t opened;
+  bool open;
+  HRESULT status;
+} gate;
+
+static void open_gate(void *user, HRESULT status, const void *response, size_t size, bool final) {
+  (void)response, (void)size, (void) final;
+  gate *self = user;
+  (void)pthread_mutex_lock(&self->mutex);
+  self->open = true;
+  self->status = status;
+  (void)pthread_cond_signal(&self->opened);
+  (void)pthread_mutex_unlock(&self->mutex);
+}
+
+static void wait_at_gate(gate *self) {
+  (void)pthread_mutex_lock(&self->mutex);
+  while (!self->open)
+    (void)pthread_cond_wait(&self->opened, &self->mutex);
+  (void)pthread_mutex_unlock(&self->mutex);
+}
+
+/* A native callback is told of the time limit though nobody steps; what waited in Lua is closed by the next step. */
+static void test_action_that_waits_is_closed_though_its_call_was_answered_elsewhere(void **unused) {
+  (void)unused;
+  rsca_manager *manager = make_manager();
+  lua_State *L = open_state(manager);
+  run_lua(L, "begun, closed = 0, 0\n"
+             "function register(ms)\n"
+             "  rsca.register('wait', { time_limit = ms / 1000 }, function(_, ctx)\n"
+             "    begun = begun + 1\n"
+             "    local guard <close> = setmetatable({}, { __close = function() closed = closed + 1 end })\n"
+             "    ctx:sleep(1e6)\n"
+             "  end)\n"
+             "end");
+  for (unsigned ms = 1; lua_global(L, "begun") == 0; ms *= 2) { /* until it begins before its time is over */
+    gate told = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, S_OK};
+    lua_getglobal(L, "register");
+    lua_pushinteger(L, (lua_Integer)ms);
+    lua_call(L, 1, 0);
+    assert_int_equal(rsca_manager_run(manager, "wait", "", open_gate, &told, NULL), S_OK);
+    (void)rsca_manager_step(manager, 0);
+    wait_at_gate(&told);
+    assert_int_equal(told.status, RSCA_E_TIMEOUT);
+  }
+  step_all(manager);
+  run_lua(L, "assert(rsca.loop(0)); assert(closed == 1)");
+  lua_close(L);
+  assert_int_equal(rsca_manager_release(manager), 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_two_states_in_one_process_are_apart),
@@ -286,6 +341,7 @@ int main(void) {
       cmocka_unit_test(test_state_closes_while_its_calls_are_under_way_elsewhere),
       cmocka_unit_test(test_foreign_threads_report_and_release_while_the_state_closes),
       cmocka_unit_test(test_last_release_of_a_scripts_manager_on_another_thread),
+      cmocka_unit_test(test_action_that_waits_is_closed_though_its_call_was_answered_elsewhere),
   };
   return cmocka_run_group_tests_name("bridge.threads", tests, NULL, NULL);
 }

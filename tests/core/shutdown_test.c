@@ -876,6 +876,22 @@ static void test_last_release_refuses_calls_from_its_callbacks(void **state) {
   assert_int_equal(self.status, RSCA_E_SHUTDOWN_IN_PROGRESS);
 }
 
+/* Nor while its actions are forgotten: those are not unknown, but not to be had any more. */
+static refusal in_free_user;
+
+static void submit_in_free_user(void *user) {
+  (void)user;
+  submit_in_callback(&in_free_user);
+}
+
+static void test_last_release_refuses_calls_while_its_actions_are_forgotten(void **state) {
+  (void)state;
+  in_free_user = (refusal){.of = manager, .status = S_OK};
+  assert_int_equal(rsca_manager_register(manager, "own", NULL, obey, &action, submit_in_free_user), S_OK);
+  release();
+  assert_int_equal(in_free_user.status, RSCA_E_SHUTDOWN_IN_PROGRESS);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
   static const struct CMUnitTest tests[] = {
@@ -920,6 +936,7 @@ int main(void) {
       TEST(test_last_release_on_another_thread_during_a_step_is_finished_by_it),
       TEST(test_last_release_during_a_drain_ends_everything_at_once),
       TEST(test_last_release_refuses_calls_from_its_callbacks),
+      TEST(test_last_release_refuses_calls_while_its_actions_are_forgotten),
   };
   return cmocka_run_group_tests_name("shutdown", tests, NULL, NULL);
 }

@@ -75,6 +75,12 @@ static int fuzz_random(lua_State *L) {
   return 1;
 }
 
+/* memory_fails(): whether it has, in this round */
+static int fuzz_memory_fails(lua_State *L) {
+  lua_pushboolean(L, memory_has_failed());
+  return 1;
+}
+
 /* accepted(): a call that has no record */
 static int fuzz_accepted(lua_State *L) {
   (void)L;
@@ -166,9 +172,10 @@ static int fuzz_elsewhere(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg driver_functions[] = {
-    {"random", fuzz_random}, {"accepted", fuzz_accepted},   {"ended", fuzz_ended}, {"another", fuzz_another},
-    {"native", fuzz_native}, {"elsewhere", fuzz_elsewhere}, {NULL, NULL}};
+static const luaL_Reg driver_functions[] = {{"random", fuzz_random},       {"memory_fails", fuzz_memory_fails},
+                                            {"accepted", fuzz_accepted},   {"ended", fuzz_ended},
+                                            {"another", fuzz_another},     {"native", fuzz_native},
+                                            {"elsewhere", fuzz_elsewhere}, {NULL, NULL}};
 
 /* ---- States ---- */
 
