@@ -55,4 +55,7 @@ if [ -x "$build/examples/example_12_registrations" ]; then # not where the inter
   show "C++: registrations, at the documented interfaces" "$build/examples/example_12_registrations"
 fi
 show "Lua: values that the workers of a pool share" "$lua" 13_shared.lua
+show "C: a server whose script can't hang, starve or exhaust it" \
+  ./16_server.sh "$build/examples/example_16_server" "$build/examples/example_16_client"
+show "Lua: a pool of workers, and streams" "$lua" 17_pool.lua
 printf '\nAll examples ran to their end.\n'

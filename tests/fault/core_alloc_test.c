@@ -110,12 +110,16 @@ static void reset(void) {
     large_wide[i] = 'x';
 }
 
-static bool create(void) {
+static bool create_with(const rsca_config *config) {
   rsca_manager *made = (rsca_manager *)&wrong;
-  bool ok = accepted(rsca_manager_create(&(rsca_config){.drain_ms = 600000}, &made));
+  bool ok = accepted(rsca_manager_create(config, &made));
   check(ok == (made != NULL), "a manager, or none, against what create said");
   manager = ok ? made : NULL;
   return ok;
+}
+
+static bool create(void) {
+  return create_with(&(rsca_config){.drain_ms = 600000});
 }
 
 static bool register_one(const char *name, size_t user) {
@@ -541,6 +545,59 @@ static void test_timers_add_with_failing_memory_changes_nothing(void **state) {
   run_with_each_failing(add_timers, 3);
 }
 
+/* ---- Pools: threads of theirs allocate as well ---- */
+
+static bool create_pool(void) {
+  return create_with(&(rsca_config){.workers = 2, .drain_ms = 600000});
+}
+
+static void create_pool_only(void) {
+  (void)create_pool();
+}
+
+static void test_create_of_a_pool_with_failing_memory_is_e_outofmemory(void **state) {
+  (void)state;
+  run_with_each_failing(create_pool_only, 10); /* the manager, two workers with a runner and an engine each, ... */
+}
+
+/* Each call has an action of its own: they run at the same time. All threads have ended when this returns. */
+static void run_on_a_pool(bool immediate) {
+  if (!create_pool())
+    return;
+  IPmCustomActions *actions = rsca_manager_custom_actions(manager);
+  for (size_t i = 0; i < NAMES; i++) {
+    char name[] = {(char)('a' + i), '\0'};
+    const WCHAR wide[] = {(WCHAR)('a' + i), 0};
+    users[i].echo = true;
+    if (!register_one(name, i))
+      continue;
+    if (i % 2)
+      run(i, name, i % 3 ? "small" : large_text);
+    else
+      run_interface(actions, i, wide, i % 3 ? u"small" : large_wide);
+  }
+  (void)actions->lpVtbl->Release(actions);
+  check(rsca_manager_shutdown(manager, immediate) == S_OK, "a shutdown that left something in flight");
+}
+
+static void run_on_a_pool_and_drain(void) {
+  run_on_a_pool(false);
+}
+
+static void run_on_a_pool_and_cut(void) {
+  run_on_a_pool(true);
+}
+
+static void test_accepted_calls_of_a_pool_with_failing_memory_end_once(void **state) {
+  (void)state;
+  run_with_each_failing(run_on_a_pool_and_drain, 10 + NAMES);
+}
+
+static void test_shutdown_of_a_pool_needs_no_memory(void **state) {
+  (void)state;
+  run_with_each_failing(run_on_a_pool_and_cut, 10 + NAMES);
+}
+
 int main(void) {
   static const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_create_with_failing_memory_is_e_outofmemory),
@@ -557,6 +614,9 @@ int main(void) {
       cmocka_unit_test(test_cancel_needs_no_memory),
       cmocka_unit_test(test_drain_with_failing_memory_cuts),
       cmocka_unit_test(test_timers_add_with_failing_memory_changes_nothing),
+      cmocka_unit_test(test_create_of_a_pool_with_failing_memory_is_e_outofmemory),
+      cmocka_unit_test(test_accepted_calls_of_a_pool_with_failing_memory_end_once),
+      cmocka_unit_test(test_shutdown_of_a_pool_needs_no_memory),
   };
   return cmocka_run_group_tests_name("core_alloc", tests, NULL, NULL);
 }
