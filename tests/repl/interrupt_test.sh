@@ -13,6 +13,16 @@ stops() {
   sees "${2:-.*interrupted}" && prompts
 }
 
+# stops_shell COMMAND: the same for a loop of a command for the shell, which says "begun" itself.
+stops_shell() {
+  what=$1
+  clears
+  enters "while true do os.execute([[$1]]) end"
+  sees begun
+  keys C-c
+  sees '.*interrupted' && prompts
+}
+
 # interrupts_to PATTERN: whether a line matches; if none does, Ctrl-C.
 # shellcheck disable=SC2317 # for until_true
 interrupts_to() {
@@ -49,8 +59,8 @@ if [ "${RSCA_SANITIZE-}" != thread ]; then
   stops 'return setmetatable({}, { __tostring = function() while true do end end })' 'table, whose __tostring raises'
 
   # The shell is told by the terminal, and ends by itself or by saying so.
-  stops 'while true do os.execute("sleep 1000") end'
-  stops 'while true do os.execute("trap \"exit 130\" INT; sleep 1000") end'
+  stops_shell "echo be''gun; sleep 1000"
+  stops_shell "trap 'exit 130' INT; echo be''gun; sleep 1000"
 
   what="what catches its being stopped has no results to show"
   clears
