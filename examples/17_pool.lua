@@ -115,7 +115,8 @@ end
 
 print("what is in flight, and where it is just now")
 for _, call in ipairs(pool:running()) do
-  print(("  %s, %s, at %s"):format(call.action, call.state, call.traceback and call.traceback:match("script:%d+") or "?"))
+  local place = call.traceback and call.traceback:match("script:%d+") or "?"
+  print(("  %s, %s, at %s"):format(call.action, call.state, place))
 end
 for _, stream in ipairs(streams) do
   stream:close() -- ends the action where it waits

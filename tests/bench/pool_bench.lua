@@ -1,5 +1,5 @@
--- A pool of workers that run actions in Lua: the way there and back from a caller in Lua or in C, against a bare call and
--- against luv's pool of one thread; time limits; and what workers and what sleeps on them takes.
+-- A pool of workers that run actions in Lua: the way there and back from a caller in Lua or in C, against a bare call
+-- and against luv's pool of one thread; time limits; and what workers and what sleeps on them takes.
 --
 -- The program runs itself again on one core.
 

@@ -166,7 +166,9 @@ nested("coroutines without an end, in pcall",
 nested("coroutine.wrap", [[ coroutine.wrap(stubborn)() ]])
 nested("coroutine.wrap without an end", [[ while true do pcall(coroutine.wrap(forever)) end ]])
 nested("coroutine.wrap as an iterator", [[ for _ in coroutine.wrap(stubborn) do end ]])
-nested("an endless generator", [[ for _ in coroutine.wrap(function() while true do coroutine.yield(1) end end) do end ]])
+nested("an endless generator", [[
+  for _ in coroutine.wrap(function() while true do coroutine.yield(1) end end) do end
+]])
 nested("a coroutine in a coroutine in a coroutine", [[
   local function deeper(n)
     if n == 0 then stubborn() end

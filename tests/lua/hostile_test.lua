@@ -187,7 +187,8 @@ T.test("an on_error hook that does not return is told of by name", function()
   local output = pools.child [[
     local rsca = require "rsca"
     local pool = rsca.manager { workers = 1, time_limit = 0.1, chunk = "local rsca = require 'rsca' " ..
-      "rsca.on_error = function() rsca.shared:set('hook', 1) while true do end end rsca.register('act', function() rsca.spawn(error, 'x') end) " ..
+      "rsca.on_error = function() rsca.shared:set('hook', 1) while true do end end " ..
+      "rsca.register('act', function() rsca.spawn(error, 'x') end) " ..
       "rsca.register('works', function() end)" }
     pool:call("act")
     repeat until pool:shared():get("hook")

@@ -190,7 +190,8 @@ T.test("a handler that closes, fails or raises ends it", function()
   local heard, before = 0, rsca.on_error
   rsca.on_error = function() heard = heard + 1 end
   for _ = 1, RUNS do
-    for how, expected in pairs { close = status.S_FALSE, fail = status.ERROR_CANCELLED, raise = status.ERROR_CANCELLED } do
+    local cancelled = status.ERROR_CANCELLED
+    for how, expected in pairs { close = status.S_FALSE, fail = cancelled, raise = cancelled } do
       local l = listener()
       local sub
       l.on = function(response, final)

@@ -307,7 +307,8 @@ end)
 T.test("without on_log what workers print goes nowhere", function()
   local output, how = pools.child [[
     local rsca = require "rsca"
-    local manager <close> = rsca.manager { workers = 1, chunk = "require('rsca').register('p', function() print('x') end)" }
+    local chunk = "require('rsca').register('p', function() print('x') end)"
+    local manager <close> = rsca.manager { workers = 1, chunk = chunk }
     assert(manager:call("p"))
     rsca.loop(0.01)
     io.write("done")

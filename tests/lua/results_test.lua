@@ -324,7 +324,7 @@ T.test("reports may be large and many", function()
   end)
 end)
 
-T.test("beyond the response limit a call fails with E_OUTOFMEMORY and a message, whatever its action returns", function()
+T.test("beyond the response limit a call fails with E_OUTOFMEMORY and a message, whatever it returns", function()
   local m <close> = rsca.manager { response_limit = 10 }
   local refused
   m:register("fits", function(_, ctx) ctx:report("12345") return "67890" end)

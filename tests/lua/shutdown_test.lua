@@ -77,7 +77,7 @@ T.test("health: healthy while it takes calls, idle while nothing is in flight", 
   is(manager:health(), { healthy = false, idle = true, in_flight = 0 })
 end)
 
-T.test("health inside an action and inside a callback: the action counts, the call whose end is told does not", function()
+T.test("health in an action and in a callback: the action counts, the call whose end is told does not", function()
   local manager <close> = manager_with_actions()
   local inside
   manager:register("asks", function() inside = manager:health() end)
