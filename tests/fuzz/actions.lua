@@ -1,3 +1,4 @@
+-- luacheck: globals fuzz
 -- The actions in Lua: those of pools, and of states that a host steps. `fuzz` is the model's side. Arguments are
 -- "NUMBER PARAMETER PADDING"; the number 0 is nobody's.
 
