@@ -125,8 +125,9 @@ void *memory_allocate_for_lua(void *unused, void *block, size_t old_size, size_t
     return NULL;
   }
   void *moved = realloc(block, size);
-  /* Lua counts on a block that shrinks. */
-  return !moved && block && size <= old_size ? block : moved;
+  if (!moved && size <= old_size) /* Lua counts on a block that shrinks */
+    return block;
+  return moved;
 }
 
 void *memory_take(size_t size) {
