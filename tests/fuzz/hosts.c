@@ -297,11 +297,11 @@ void hosts_begin(uint64_t seed) {
   chance luck = {seed};
   atomic_store(&ending, false);
   count = chance_between(&luck, 1, MOST_HOSTS);
-  for (unsigned i = 0; i < count; i++) {
+  for (unsigned i = 0; i < count; i++) /* all of them first: they look at each other */
     all[i] = (host){.number = i, .luck = {chance_next(&luck)}};
+  for (unsigned i = 0; i < count; i++)
     if (pthread_create(&all[i].thread, NULL, host_main, &all[i]) != 0)
       model_broken(NULL, "no thread for a host");
-  }
 }
 
 void hosts_end(void) {
