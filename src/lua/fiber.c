@@ -539,8 +539,9 @@ rscl_mode rscl_wait_mode(lua_State *L, rscl_state *state) {
 }
 
 int rscl_push_closing(lua_State *L) {
-  rscl_fiber *fiber = rscl_check_state(L)->current;
-  if (fiber && fiber->closing)
+  rscl_state *state = rscl_check_state(L);
+  rscl_fiber *fiber = state->current;
+  if (fiber && (fiber->closing || rscl_stop_is_due(state)))
     return rscl_fail(L, RSCA_E_CANCELLED, "can't wait any more: the action is being closed", NULL);
   if (fiber)
     fiber->forked = false;

@@ -26,8 +26,10 @@ static int next_response(lua_State *L) {
       sub->taken = rsci_stream_take(sub->stream, &sub->response, &sub->status);
     if (sub->taken == RSCI_TAKEN_NOTHING) {
       rscl_mode mode = rscl_wait_mode(L, state);
-      if (mode == RSCL_CLOSING)
-        return 0;
+      if (mode == RSCL_CLOSING) { /* it is not at its end */
+        (void)rscl_push_closing(L);
+        return lua_error(L);
+      }
       if (mode == RSCL_YIELD) {
         rscl_fiber_wait_on(state->current, &sub->waiters, RSCL_WAIT_STREAM);
         return lua_yieldk(L, 0, 0, next_arrived);

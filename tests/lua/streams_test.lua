@@ -903,6 +903,27 @@ T.test("the name is free in the final, and a handler may unregister itself", fun
   drain()
 end)
 
+T.test("a loop over responses in the clean-up of a cancelled action raises: it is not at its end", function()
+  local looped, err
+  rsca.register("cleans", function(_, ctx)
+    local _ <close> = setmetatable({}, {
+      __close = function()
+        looped, err = pcall(function()
+          for _ in rsca.responses("count", "3") do
+          end
+        end)
+      end,
+    })
+    ctx:sleep(1000)
+  end)
+  local request = T.truthy(rsca.run("cleans"))
+  rsca.step()
+  request:cancel()
+  rsca.loop()
+  T.equal(looped, false)
+  T.equal(err.name, "ERROR_CANCELLED")
+end)
+
 -- ---- A streaming action that is run once ----
 
 T.test("call and run hear the responses joined, in one", function()
