@@ -455,8 +455,6 @@ static void act(chance *luck, pocket *from) {
     ask_badly(luck, of);
   else if (what < 995)
     check_health(luck, of);
-  else if (of->passed_on && chance_one_in(luck, 2))
-    (void)rsca_manager_step(of->manager, 1);
   else if (chance_one_in(luck, 100))
     (void)clients_shut_down(luck, of);
 }

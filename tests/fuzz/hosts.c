@@ -77,7 +77,6 @@ static void configure(chance *luck, life *of) {
   rsca_config *config = &of->config;
   bool pool = life_is_pool(of);
   of->steady = chance_one_in(luck, 3);
-  of->passed_on = of->kind == STEPPED && chance_one_in(luck, 2);
   of->holders = chance_one_in(luck, 2);
   of->blockers = !of->steady && chance_one_in(luck, 2);
   if (chance_one_in(luck, 4))
@@ -152,10 +151,6 @@ static HRESULT step(chance *luck, life *of) {
 }
 
 static void wait_for_work(life *of) {
-  if (of->passed_on) {
-    (void)poll(NULL, 0, 1);
-    return;
-  }
   struct pollfd watched = {.fd = rsca_manager_fd(of->manager), .events = POLLIN, .revents = 0};
   int timeout_ms = rsca_manager_timeout_ms(of->manager);
   (void)poll(&watched, 1, timeout_ms < 0 || timeout_ms > WAIT_MS ? WAIT_MS : timeout_ms);

@@ -126,7 +126,6 @@ struct life {
   uint64_t limit_ms; /* of its calls; 0: none */
   bool holders;      /* calls may hold references of their own */
   bool blockers;     /* actions may block */
-  bool passed_on;    /* clients step it, too; then nobody asks when: that is for one thread at a time */
   bool steady;       /* its threads are given all the time that they need to end */
   unsigned lifetime; /* how many calls it is meant for */
   native_user users[BEHAVIOURS + 1];
