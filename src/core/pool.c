@@ -575,12 +575,25 @@ static rsci_runner *find_stuck(rsci_pool *pool, uint64_t *next_ns) {
   return stuck;
 }
 
-void rsci_pool_set_aside(rsci_pool *pool, rsci_runner *runner) {
-  worker *found = NULL;
-  rsci_lock_take(&pool->lock);
+/* Lock held. */
+static worker *find_worker(const rsci_pool *pool, const rsci_runner *runner) {
   for (size_t i = 0; i < pool->count; i++)
     if (pool->workers[i]->runner == runner)
-      found = pool->workers[i];
+      return pool->workers[i];
+  return NULL;
+}
+
+void rsci_pool_retire(rsci_pool *pool, const rsci_runner *runner) {
+  rsci_lock_take(&pool->lock);
+  worker *found = find_worker(pool, runner);
+  if (found)
+    atomic_store(&found->retiring, true);
+  rsci_lock_leave(&pool->lock);
+}
+
+void rsci_pool_set_aside(rsci_pool *pool, rsci_runner *runner) {
+  rsci_lock_take(&pool->lock);
+  worker *found = find_worker(pool, runner);
   if (found) {
     found->set_aside = true;
     atomic_store(&found->retiring, true);

@@ -62,6 +62,10 @@ bool rsci_pool_is_done(rsci_pool *pool);
  * service's thread. */
 void rsci_pool_set_aside(rsci_pool *pool, rsci_runner *runner);
 
+/* A worker is of no more use: it gets no more calls, those that wait in it end with its context, and another takes its
+ * place. On its own thread. */
+void rsci_pool_retire(rsci_pool *pool, const rsci_runner *runner);
+
 /* Whether this is one of its workers, or its service. */
 bool rsci_pool_is_here(rsci_pool *pool);
 

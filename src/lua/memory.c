@@ -23,8 +23,10 @@ void *rscl_memory_allocate(void *user, void *block, size_t old_size, size_t size
     return NULL;
   }
   size_t limit = memory->limit < SIZE_MAX - memory->reserve ? memory->limit + memory->reserve : SIZE_MAX;
-  if (size > old_size && (memory->used >= limit || size - old_size > limit - memory->used))
+  if (size > old_size && (memory->used >= limit || size - old_size > limit - memory->used)) {
+    memory->refused = true;
     return NULL;
+  }
   void *moved = realloc(block, size);
   if (moved)
     memory->used += size - old_size;

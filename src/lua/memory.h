@@ -15,6 +15,7 @@ typedef struct rscl_memory {
   size_t used, limit;
   size_t reserve; /* what it may have beyond the limit, for now */
   size_t charged; /* part of `used`: not Lua's */
+  bool refused;   /* something was, since this was last looked at */
 } rscl_memory;
 
 /* Counts what is held for the state outside of Lua. */

@@ -147,13 +147,14 @@ static void run_tasks(rscl_state *state, void *data) {
 static void state_turn(rsci_engine *engine, rsci_runner *runner) {
   rscl_state *state = (rscl_state *)engine;
   size_t ran;
+  bool done;
   do {
     ran = runner->ran;
-    if (protect(state, run_tasks, runner))
-      return;
-  } while (runner->ran > ran);
-  /* Not even a task could be begun, for lack of memory: the rest is for the next step. */
-  rsci_runner_give_up(runner);
+    done = protect(state, run_tasks, runner);
+  } while (!done && runner->ran > ran);
+  if (!done)
+    rsci_runner_give_up(runner); /* not even a task could be begun, for lack of memory: the rest is for the next step */
+  rscl_worker_settle(state);
 }
 
 /* ---- Life ---- */

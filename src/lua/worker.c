@@ -7,6 +7,7 @@
 #include <lualib.h>
 
 #include "children.h"
+#include "error.h"
 #include "module.h"
 #include "nesting.h"
 #include "relay.h"
@@ -97,8 +98,10 @@ bool rscl_worker_has_room(const rscl_state *state, size_t bytes) {
 }
 
 bool rscl_worker_charge(rscl_state *state, size_t bytes) {
-  if (!rscl_worker_has_room(state, bytes))
+  if (!rscl_worker_has_room(state, bytes)) {
+    state->worker->memory.refused = true;
     return false;
+  }
   if (state->worker)
     rscl_memory_charge(&state->worker->memory, bytes);
   return true;
@@ -119,6 +122,28 @@ void rscl_worker_collect(lua_State *L, rscl_state *state) {
   if (twice < most / 2)
     twice = most / 2;
   worker->collect_at = twice < most ? twice : most;
+}
+
+static void look_at_memory(rscl_state *state, void *unused) {
+  (void)unused;
+  const rscl_worker *worker = state->worker;
+  lua_State *L = state->turn;
+  lua_gc(L, LUA_GCCOLLECT);
+  size_t limit = worker->script->manager->config.memory_limit;
+  if (worker->memory.used <= worker->memory.limit - limit / 8)
+    return;
+  rsci_pool_retire(worker->script->manager->pool, state->engine.runner);
+  (void)rscl_worker_set_reserve(state, RSCL_MEMORY_RESERVE);
+  lua_pushliteral(L, "a worker's state is replaced: its memory is full of what no collection frees");
+  rscl_report(L, state, E_OUTOFMEMORY, NULL);
+  (void)rscl_worker_set_reserve(state, 0);
+}
+
+void rscl_worker_settle(rscl_state *state) {
+  if (!state->worker || !state->worker->memory.refused)
+    return;
+  state->worker->memory.refused = false;
+  rscl_state_protect(state, look_at_memory, NULL);
 }
 
 /* print(...): to the log. */

@@ -55,6 +55,10 @@ void rscl_worker_discharge(rscl_state *state, size_t bytes);
 /* Before more of that is asked for: Lua's collector does not see it, and garbage may hold it. [-0, +0, -] */
 void rscl_worker_collect(lua_State *L, rscl_state *state);
 
+/* After its tasks: has a worker's state replaced that had no memory for something, and will hardly have more. Outside
+ * of any turn. */
+void rscl_worker_settle(rscl_state *state);
+
 /* The number of an action that the script registers now; a new one while it is loaded the first time. False: it did not
  * register that one then, or there is no memory (`*known`: which). */
 bool rscl_worker_number(rscl_worker *worker, const char *name, size_t *number, bool *known);

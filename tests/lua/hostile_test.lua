@@ -198,6 +198,42 @@ T.test("an on_error hook that does not return is told of by name", function()
   T.equal(output, "rsca: rsca.on_error did not return in time\n")
 end)
 
+T.test("a state whose memory stays full is replaced, and what waits in it ends", function()
+  local manager <close> = pools.open([[
+    rsca.register("fills", function()
+      while true do
+        rsca.spawn(rsca.sleep, 1e9)
+      end
+    end)
+    rsca.register("waits", function(_, ctx)
+      rsca.shared:set("waiting", 1)
+      ctx:sleep(1e9)
+    end)
+  ]], { time_limit = 60, memory_limit = 4 << 20 })
+  local problems, on_error = {}, rsca.on_error
+  rsca.on_error = function(err)
+    problems[#problems + 1] = err
+  end
+  for round = 1, 3 do
+    manager:shared():set("waiting", nil)
+    local waits = assert(manager:run("waits"))
+    repeat until manager:shared():get("waiting")
+    local response, err = manager:call("fills")
+    T.equal(response, nil)
+    T.equal(err.status, status.E_OUTOFMEMORY)
+    response, err = waits:await()
+    T.equal(response, nil)
+    T.equal(err.status, status.RPC_E_DISCONNECTED)
+    T.equal(manager:call("number"), tostring(round + 1), "another state")
+    pools.wait_until(function() return #problems == round end)
+    T.equal(problems[round].status, status.E_OUTOFMEMORY)
+    T.match(problems[round].message, "^a worker's state is replaced")
+  end
+  T.equal(manager:health().workers, 1)
+  T.equal(manager:health().stuck, 0)
+  rsca.on_error = on_error
+end)
+
 T.test("os.exit is not there: nothing ends the host", function()
   local manager <close> = pools.open [[ rsca.register("exits", function() os.exit(0, true) end) ]]
   local response, err = manager:call("exits")
