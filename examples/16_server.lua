@@ -38,7 +38,7 @@ end)
 rsca.register("hog", { help = "takes all the memory that it gets" }, function()
   local all = {}
   while true do
-    all[#all + 1] = ("x"):rep(1 << 20) .. #all
+    all[#all + 1] = ("x"):rep(1 << 22) .. #all
   end
 end)
 

@@ -182,7 +182,7 @@ rsca.register("is well", function(args, ctx)
   assert(("abc"):gsub(".", function(c) return c .. c end) == "aabbcc")
   assert(ctx:sleep(0))
   assert(rsca.call("works", "inner") == "inner")
-  assert(not debug.gethook())
+  assert(not debug.gethook() or os.getenv("RSCA_SANITIZE") == "thread") -- where the hook is what asks
   return table.concat(sorted) .. " " .. calls
 end)
 ]]
