@@ -43,5 +43,5 @@ rsca.register("hog", { help = "takes all the memory that it gets" }, function()
 end)
 
 rsca.register("match", { help = "a pattern that takes for ever, in C" }, function()
-  return ("a"):rep(100):find(("a-"):rep(4) .. "b") or "no match"
+  return ("a"):rep(150):find(("a-"):rep(4) .. "b") or "no match"
 end)

@@ -248,13 +248,13 @@ static uint64_t find_limit(const rsca_manager *manager, const rsci_action *actio
   return action && action->limit_ns ? action->limit_ns : manager->limit_ns;
 }
 
+static bool needs_threads(const rsca_manager *manager, bool limited) {
+  return (manager->pool || limited) && !atomic_load_explicit(&manager->threads_run, memory_order_acquire);
+}
+
 /* Starts the threads that calls need, at the first one. */
 static bool start_threads(rsca_manager *manager, bool limited) {
-  if (manager->pool && rsci_pool_is_inherited(manager->pool))
-    (void)rsca_manager_after_fork(manager, false);
-  if (atomic_load_explicit(&manager->threads_run, memory_order_acquire))
-    return true;
-  if (!manager->pool && !limited)
+  if (!needs_threads(manager, limited))
     return true;
   bool run = rsci_service_start(&manager->service) && (!manager->pool || rsci_pool_start(manager->pool));
   if (run)
@@ -263,6 +263,8 @@ static bool start_threads(rsca_manager *manager, bool limited) {
 }
 
 bool rsci_manager_start_threads(rsca_manager *manager) {
+  if (manager->pool && rsci_pool_is_inherited(manager->pool))
+    (void)rsca_manager_after_fork(manager, false);
   return start_threads(manager, true);
 }
 
@@ -279,14 +281,17 @@ HRESULT rsci_manager_run(rsca_manager *manager, rsci_session *session, const cha
   }
   HRESULT status = S_OK;
   rsca_call *call = NULL;
-  bool ready = start_threads(manager, manager->limit_ns != UINT64_MAX);
+  bool ready = true;
+  if (manager->pool && rsci_pool_is_inherited(manager->pool))
+    (void)rsca_manager_after_fork(manager, false);
   rsci_lock_take(&manager->lock);
   rsci_action *action = rsci_registry_find(&manager->registry, name, name_size);
   uint64_t limit_ns = find_limit(manager, action, sink);
-  if (action && limit_ns != UINT64_MAX && !atomic_load(&manager->threads_run)) {
-    /* The first call with a limit of its own. */
+  bool limited = limit_ns != UINT64_MAX || manager->limit_ns != UINT64_MAX;
+  if (action && manager->state == RSCI_OPEN && needs_threads(manager, limited)) {
+    /* The first call, or the first with a limit. One that is refused starts nothing. */
     rsci_lock_leave(&manager->lock);
-    ready = start_threads(manager, true);
+    ready = start_threads(manager, limited);
     rsci_lock_take(&manager->lock);
     action = rsci_registry_find(&manager->registry, name, name_size);
     limit_ns = find_limit(manager, action, sink);
@@ -411,7 +416,7 @@ HRESULT rsca_call_finish(rsca_call *call, HRESULT status, const void *bytes, siz
 }
 
 void rsci_manager_expect_end(rsca_manager *manager, rsca_call *call, uint64_t due_ns) {
-  if (!start_threads(manager, true))
+  if (!rsci_manager_start_threads(manager))
     return; /* then only what waits can be ended */
   if (due_ns < atomic_load(&call->due_ns))
     atomic_store(&call->due_ns, due_ns);

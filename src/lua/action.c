@@ -8,6 +8,7 @@
 #include "error.h"
 #include "fiber.h"
 #include "manager_proxy.h"
+#include "memory.h"
 #include "options.h"
 #include "subscription.h"
 #include "text_args.h"
@@ -398,7 +399,7 @@ static unregistered *push_unregistered(lua_State *L) {
   rscl_owner *owner = rscl_owner_push(L, list, 0, &rscl_unregistered_type);
   unregistered *self = calloc(1, sizeof *self);
   if (!self)
-    luaL_error(L, "not enough memory");
+    (void)rscl_memory_raise(L);
   rscl_own(list, owner, &self->owned, drop_unregistered);
   return self;
 }

@@ -9,6 +9,7 @@
 #include "handler.h"
 #include "request.h"
 #include "hanging.h"
+#include "memory.h"
 #include "subscription.h"
 
 #if LUA_VERSION_RELEASE_NUM >= 50406
@@ -44,7 +45,7 @@ static rscl_fiber *try_make(lua_State *co, rscl_state *state, rscl_fiber_kind ki
 static rscl_fiber *make(lua_State *L, lua_State *co, rscl_state *state, rscl_fiber_kind kind, rsca_call *call) {
   rscl_fiber *fiber = try_make(co, state, kind, call);
   if (!fiber)
-    luaL_error(L, "not enough memory");
+    (void)rscl_memory_raise(L);
   return fiber;
 }
 
@@ -72,7 +73,7 @@ rscl_fiber *rscl_fiber_create_hanging(lua_State *L, int proxy, rscl_state *state
   rscl_fiber *fiber = try_make(co, state, RSCL_ACTION, call);
   if (!fiber) {
     rscl_unhang(L, state, manager, slot);
-    luaL_error(L, "not enough memory");
+    (void)rscl_memory_raise(L);
   }
   fiber->slot = slot;
   fiber->hangs_on = manager;

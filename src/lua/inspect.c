@@ -8,6 +8,7 @@
 #include "error.h"
 #include "fiber.h"
 #include "manager_proxy.h"
+#include "memory.h"
 
 /* ---- Answering ---- */
 
@@ -138,7 +139,7 @@ static rscl_owner *push_seen(lua_State *L, seen **self) {
   rscl_owned_list *list = rscl_owned_of_box(L, RSCL_BOX);
   rscl_owner *owner = rscl_owner_push(L, list, 0, &rscl_seen_type);
   if (!(*self = calloc(1, sizeof **self)))
-    luaL_error(L, "not enough memory");
+    (void)rscl_memory_raise(L);
   rscl_own(list, owner, &(*self)->owned, drop_seen);
   return owner;
 }

@@ -6,6 +6,7 @@
 #include "error.h"
 #include "core/shutdown.h"
 #include "hanging.h"
+#include "memory.h"
 #include "options.h"
 #include "proxy_watch.h"
 #include "relay.h"
@@ -110,7 +111,7 @@ static void furnish(lua_State *L, int box, rscl_state *state, manager_proxy *pro
   index = lua_absindex(L, index);
   bool own = manager == state->own;
   if (!own && !(proxy->watch = rscl_proxy_watch_create(state, manager)))
-    luaL_error(L, "not enough memory");
+    (void)rscl_memory_raise(L);
   adopt_hanging(L, box, index, manager);
   set_anchor(L, box, index, manager, own);
   proxy->anchored = own;
@@ -166,7 +167,7 @@ static manager_proxy *push_empty(lua_State *L, int box) {
   rscl_owner *object = rscl_owner_push(L, list, 2, &rscl_manager_type); /* its actions; what else hangs on it */
   manager_proxy *proxy = calloc(1, sizeof *proxy);
   if (!proxy)
-    luaL_error(L, "not enough memory");
+    (void)rscl_memory_raise(L);
   rscl_own(list, object, &proxy->owned, drop_proxy);
   return proxy;
 }

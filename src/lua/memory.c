@@ -32,3 +32,8 @@ void *rscl_memory_allocate(void *user, void *block, size_t old_size, size_t size
     memory->used += size - old_size;
   return moved;
 }
+
+int rscl_memory_raise(lua_State *L) {
+  lua_pushliteral(L, "not enough memory"); /* with these very words Lua takes it for its own */
+  return lua_error(L);
+}

@@ -1,7 +1,7 @@
 /*
- * The memory of a state of our own: counted, and refused beyond a limit.
+ * The memory of a state of our own: counted, and refused beyond a limit; and what is raised where there is none.
  *
- * Provides: rscl_memory
+ * Provides: rscl_memory, rscl_memory_raise
  * Uses:     nothing
  * Threads:  the state's own
  */
@@ -10,6 +10,8 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+
+#include <lua.h>
 
 typedef struct rscl_memory {
   size_t used, limit;
@@ -27,5 +29,8 @@ enum { RSCL_MEMORY_RESERVE = 256 * 1024 };
 
 /* For lua_newstate; `user` is the rscl_memory. */
 void *rscl_memory_allocate(void *user, void *block, size_t old_size, size_t size);
+
+/* For an allocation of our own that has failed: raises what Lua does for its own. Never returns. [-0, +0, m] */
+int rscl_memory_raise(lua_State *L);
 
 #endif

@@ -5,6 +5,7 @@
 #include "callback.h"
 #include "callback2.h"
 #include "foreign.h"
+#include "memory.h"
 
 typedef struct native_proxy {
   rscl_owned owned;
@@ -85,7 +86,7 @@ void rscl_native_push(lua_State *L, int box, const rscl_type *type, IWpfReferenc
   rscl_owner *owner = rscl_owner_push(L, list, 2, type); /* unused; what hangs on it */
   native_proxy *proxy = calloc(1, sizeof *proxy);
   if (!proxy)
-    luaL_error(L, "not enough memory");
+    (void)rscl_memory_raise(L);
   rscl_own(list, owner, &proxy->owned, drop_proxy);
   lua_getiuservalue(L, box, RSCL_UV_NATIVES);
   lua_rawgetp(L, -1, object);

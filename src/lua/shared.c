@@ -7,6 +7,7 @@
 #include "error.h"
 #include "fiber.h"
 #include "manager_proxy.h"
+#include "memory.h"
 
 /* An object has nothing of its own but its manager's proxy, a user value. */
 enum { UV_MANAGER = 1, UV_COUNT = UV_MANAGER };
@@ -44,7 +45,7 @@ static rscl_owner *push_keeper(lua_State *L, keeper **self) {
   rscl_owned_list *list = rscl_owned_of_box(L, RSCL_BOX);
   rscl_owner *owner = rscl_owner_push(L, list, 0, &keeper_type);
   if (!(*self = malloc(sizeof **self)))
-    luaL_error(L, "not enough memory");
+    (void)rscl_memory_raise(L);
   **self = (keeper){.value = rsca_value_nil()};
   rscl_own(list, owner, &(*self)->owned, keeper_drop);
   return owner;

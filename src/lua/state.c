@@ -7,6 +7,7 @@
 #include "fiber.h"
 #include "inherit.h"
 #include "inspect.h"
+#include "memory.h"
 #include "object.h"
 #include "subscription.h"
 #include "worker.h"
@@ -25,7 +26,7 @@ void rscl_slots_reserve(lua_State *L, int table, rscl_slots *slots) {
   if (capacity > slots->capacity && capacity < INT32_MAX)
     entries = realloc(slots->entries, capacity * sizeof *entries);
   if (!entries)
-    luaL_error(L, "not enough memory");
+    (void)rscl_memory_raise(L);
   slots->entries = entries;
   luaL_checkstack(L, 2, NULL);
   for (uint32_t i = slots->capacity ? slots->capacity : 1; i < capacity; i++) {

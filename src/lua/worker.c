@@ -182,7 +182,7 @@ static int open_main(lua_State *L) {
   rscl_script *script = worker->script;
   luaL_openlibs(L);
   if (FAILED(rscl_lua_open(L, script->manager, worker)))
-    return luaL_error(L, "not enough memory to open rsca");
+    return rscl_memory_raise(L);
   rscl_nesting_open(L, true);
   rscl_children_open(L, &script->mask);
   if (lua_getglobal(L, LUA_OSLIBNAME) == LUA_TTABLE) {

@@ -38,7 +38,7 @@ struct rscl_relay;
 
 /* Loads a script into the pool of `manager`, whose first state is made here. `relay`: taken over. On failure a message
  * is written, cut off where it is longer. S_OK; E_INVALIDARG; E_FAIL: the script raised, or does not compile;
- * RSCA_E_NOT_FOUND: it can't be read; E_OUTOFMEMORY. */
+ * RSCA_E_NOT_FOUND: it can't be read; RSCA_E_INVALID_STATE: it has one, or was called already; E_OUTOFMEMORY. */
 HRESULT rscl_script_load(rsca_manager *manager, const rsca_lua_script *source, struct rscl_relay *relay, char *message,
                          size_t size);
 

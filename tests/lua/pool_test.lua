@@ -211,6 +211,7 @@ T.test("thousands of sleeping actions and streams per worker cost no thread, and
   local done, cut = manager:shutdown(true)
   T.equal(done, true)
   T.equal(#cut, COUNT + COUNT // 2)
+  T.equal(manager:health().stuck, 0, "who has much to end is not stuck")
   rsca.loop()
   for i = 2, COUNT, 2 do
     failed_with(status.ERROR_CANCELLED, requests[i]:await())
