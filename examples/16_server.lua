@@ -36,9 +36,9 @@ rsca.register("spin", { help = "computes for ever, and catches what would end it
 end)
 
 rsca.register("hog", { help = "takes all the memory that it gets" }, function()
-  local all = {}
+  local all, block = {}, ("x"):rep(1 << 12)
   while true do
-    all[#all + 1] = ("x"):rep(1 << 22) .. #all
+    all[#all + 1] = block:rep(1 << 8) .. #all
   end
 end)
 
