@@ -450,6 +450,10 @@ static bool serves(const worker *w) {
   return w->started && !w->exited && !w->set_aside;
 }
 
+static bool takes_calls(const worker *w) {
+  return serves(w) && !atomic_load(&w->retiring);
+}
+
 bool rsci_pool_is_inherited(rsci_pool *pool) {
   return pool->forks != rsci_forks();
 }
@@ -493,7 +497,7 @@ void rsci_pool_count(rsci_pool *pool, size_t *workers, size_t *stuck) {
   *workers = *stuck = 0;
   rsci_lock_take(&pool->lock);
   for (size_t i = 0; i < pool->count; i++) {
-    *workers += serves(pool->workers[i]) || !pool->started;
+    *workers += takes_calls(pool->workers[i]) || !pool->started;
     *stuck += pool->workers[i]->set_aside && !pool->workers[i]->exited;
   }
   rsci_lock_leave(&pool->lock);
@@ -521,7 +525,7 @@ static uint64_t replace(rsci_pool *pool) {
   bury(pool);
   size_t serving = 0;
   for (size_t i = 0; i < pool->count; i++)
-    serving += serves(pool->workers[i]);
+    serving += takes_calls(pool->workers[i]); /* the others may be a while, with what they have to close */
   while (pool->started && serving < pool->wanted && pool->count < pool->capacity) {
     /* One that can't be made, or ends at once, is not tried over and over. */
     if (now_ns < pool->retry_ns) {
@@ -589,6 +593,7 @@ void rsci_pool_retire(rsci_pool *pool, const rsci_runner *runner) {
   if (found)
     atomic_store(&found->retiring, true);
   rsci_lock_leave(&pool->lock);
+  rsci_service_kick(&pool->manager->service);
 }
 
 void rsci_pool_set_aside(rsci_pool *pool, rsci_runner *runner) {

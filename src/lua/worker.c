@@ -124,19 +124,41 @@ void rscl_worker_collect(lua_State *L, rscl_state *state) {
   worker->collect_at = twice < most ? twice : most;
 }
 
+/* The host is to hear it, whatever the script does with its hook. False: nobody listens there. */
+static bool tell(const rscl_script *script, const rscl_state *state, HRESULT status, const char *text) {
+  if (script->relay)
+    rscl_relay_error(script->relay, status, text);
+  else if (state && state->hooks.on_error)
+    state->hooks.on_error(state->hooks.user, status, NULL, text, strlen(text));
+  else
+    return false;
+  return true;
+}
+
+/* In a turn. */
+static void retire(rscl_state *state, HRESULT status, const char *why) {
+  const rscl_script *script = state->worker->script;
+  rsci_pool_retire(script->manager->pool, state->engine.runner);
+  if (tell(script, state, status, why))
+    return;
+  (void)rscl_worker_set_reserve(state, RSCL_MEMORY_RESERVE);
+  lua_pushstring(state->turn, why);
+  rscl_report(state->turn, state, status, NULL);
+  (void)rscl_worker_set_reserve(state, 0);
+}
+
+static bool is_full(const rscl_worker *worker) {
+  return worker->memory.used > worker->memory.limit - worker->script->manager->config.memory_limit / 8;
+}
+
 static void look_at_memory(rscl_state *state, void *unused) {
   (void)unused;
   const rscl_worker *worker = state->worker;
-  lua_State *L = state->turn;
-  lua_gc(L, LUA_GCCOLLECT);
-  size_t limit = worker->script->manager->config.memory_limit;
-  if (worker->memory.used <= worker->memory.limit - limit / 8)
-    return;
-  rsci_pool_retire(worker->script->manager->pool, state->engine.runner);
-  (void)rscl_worker_set_reserve(state, RSCL_MEMORY_RESERVE);
-  lua_pushliteral(L, "a worker's state is replaced: its memory is full of what no collection frees");
-  rscl_report(L, state, E_OUTOFMEMORY, NULL);
-  (void)rscl_worker_set_reserve(state, 0);
+  lua_gc(state->turn, LUA_GCCOLLECT);
+  if (is_full(worker))
+    lua_gc(state->turn, LUA_GCCOLLECT); /* what has a finalizer is freed by the collection after that */
+  if (is_full(worker))
+    retire(state, E_OUTOFMEMORY, "a worker's state is replaced: its memory is full of what no collection frees");
 }
 
 void rscl_worker_settle(rscl_state *state) {
@@ -232,16 +254,6 @@ static void fail(rscl_script *script, HRESULT status, const char *text) {
   script->status = status;
 }
 
-/* A worker could not be made, and nobody waits for it. */
-static void tell(const rscl_script *script, lua_State *L, const char *text) {
-  const rscl_state *state = rscl_push_box(L);
-  lua_pop(L, 1);
-  if (script->relay)
-    rscl_relay_error(script->relay, E_FAIL, text);
-  else if (state && state->hooks.on_error)
-    state->hooks.on_error(state->hooks.user, E_FAIL, NULL, text, strlen(text));
-}
-
 static rsci_engine *script_open(void *user, rsci_runner *runner) {
   rscl_script *script = user;
   rscl_worker *worker = calloc(1, sizeof *worker);
@@ -263,8 +275,10 @@ static rsci_engine *script_open(void *user, rsci_runner *runner) {
   worker->loading = false;
   if (status != LUA_OK) {
     const char *text = lua_tostring(L, -1);
+    const rscl_state *state = rscl_push_box(L);
+    lua_pop(L, 1);
     if (script->loaded) /* on a thread of its own, as others do: what loading it came to is not theirs to touch */
-      tell(script, L, text ? text : "not enough memory");
+      (void)tell(script, state, E_FAIL, text ? text : "not enough memory");
     else
       fail(script, status == LUA_ERRMEM ? E_OUTOFMEMORY : E_FAIL, text ? text : "not enough memory");
     close_lua(worker);

@@ -234,6 +234,86 @@ T.test("a state whose memory stays full is replaced, and what waits in it ends",
   rsca.on_error = on_error
 end)
 
+-- Collects what on_error hears while `f` runs.
+local function with_problems(f)
+  local on_error, problems = rsca.on_error, {}
+  local restore <close> = setmetatable({}, { __close = function() rsca.on_error = on_error end })
+  rsca.on_error = function(err)
+    problems[#problems + 1] = err
+  end
+  f(problems)
+end
+
+-- Fills the state for good: with what is spawned, and waits.
+local fill = [[
+  local function fill()
+    while true do
+      rsca.spawn(rsca.sleep, 1e9)
+    end
+  end
+]]
+
+T.test("garbage that waits for its finalizer does not fill a state: it stays", function()
+  local manager <close> = pools.open([[
+    local finalized = { __gc = function() end }
+    rsca.register("litters", function()
+      local kept = {}
+      while true do
+        kept[#kept + 1] = setmetatable({ ("x"):rep(10000) .. #kept }, finalized)
+      end
+    end)
+  ]], { time_limit = 60, memory_limit = 4 << 20 })
+  with_problems(function(problems)
+    for _ = 1, 3 do
+      local response, err = manager:call("litters")
+      T.equal(response, nil)
+      T.equal(err.status, status.E_OUTOFMEMORY)
+      manager:call("works") -- may have been taken before the state was looked at
+      T.equal(manager:call("number"), "1")
+    end
+    T.equal(#problems, 0)
+  end)
+end)
+
+T.test("the host hears of a state that is replaced, whatever the script does with its hook", function()
+  local manager <close> = pools.open(fill .. [[
+    rsca.on_error = function() end
+    rsca.register("fills", fill)
+  ]], { time_limit = 60, memory_limit = 4 << 20 })
+  with_problems(function(problems)
+    local _, err = manager:call("fills")
+    T.equal(err.status, status.E_OUTOFMEMORY)
+    pools.wait_until(function() return #problems > 0 end)
+    T.match(problems[1].message, "^a worker's state is replaced")
+  end)
+end)
+
+T.test("nobody waits for what a state that is replaced has to close", function()
+  local fifo <close> = pools.fifo()
+  local manager <close> = pools.open(fill .. [[
+    rsca.register("fills", function(path)
+      if path == "" then
+        fill()
+      end
+      rsca.spawn(function()
+        local blocks <close> = closing(function() block(path) end)
+        tell "waits"
+        rsca.sleep(1e9)
+      end)
+    end)
+  ]], { time_limit = 60, memory_limit = 4 << 20 })
+  with_problems(function(problems)
+    T.equal(manager:call("fills", fifo.path), "")
+    pools.wait_for(manager, "waits")
+    local _, err = manager:call("fills", "")
+    T.equal(err.status, status.E_OUTOFMEMORY)
+    pools.wait_until(function() return #problems > 0 end)
+    T.equal(manager:call("number"), "2")
+    T.equal(manager:health().workers, 1)
+    fifo.open()
+  end)
+end)
+
 T.test("os.exit is not there: nothing ends the host", function()
   local manager <close> = pools.open [[ rsca.register("exits", function() os.exit(0, true) end) ]]
   local response, err = manager:call("exits")
