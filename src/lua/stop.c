@@ -249,6 +249,8 @@ void rscl_stop_mark(rscl_state *state, rscl_run *run) {
 bool rscl_stop_leave(rscl_state *state, rscl_run *run) {
   rscl_stop *stop = &state->stop;
   bool stopped = stop->raised || is_due(state, atomic_load(&state->engine.running));
+  if (stopped && !stop->closing && stop->polled_due_ns && rsci_now_ns() >= stop->polled_due_ns)
+    rscl_worker_overran(state);
   atomic_store_explicit(&state->engine.elsewhere, is_elsewhere(state, run->outer_call), memory_order_relaxed);
   atomic_store(&state->engine.running, run->outer_call);
   while (atomic_load(&stop->signals) > 0) {

@@ -161,11 +161,37 @@ static void look_at_memory(rscl_state *state, void *unused) {
     retire(state, E_OUTOFMEMORY, "a worker's state is replaced: its memory is full of what no collection frees");
 }
 
+/* As many in a row, and the worker has no time for calls. */
+enum { MOST_OVERRUNS = 4 };
+
+void rscl_worker_overran(rscl_state *state) {
+  rscl_worker *worker = state->worker;
+  const rsca_manager *manager = worker->script->manager;
+  uint64_t now_ns = rsci_now_ns(), least_ns = manager->limit_ns + RSCI_NS_PER_MS * manager->config.clean_up_ms;
+  /* In a row: a good part of the time between them went to what was stopped. */
+  bool in_a_row = (now_ns - worker->overrun_ns) / 4 <= least_ns;
+  worker->overruns = in_a_row ? worker->overruns + 1 : 1;
+  worker->overrun_ns = now_ns;
+  if (worker->overruns >= MOST_OVERRUNS)
+    rsci_runner_give_up(worker->runner);
+}
+
+static void look_at_time(rscl_state *state, void *unused) {
+  (void)unused;
+  retire(state, RSCA_E_TIMEOUT, "a worker's state is replaced: functions that belong to no call take all its time");
+}
+
 void rscl_worker_settle(rscl_state *state) {
-  if (!state->worker || !state->worker->memory.refused)
+  rscl_worker *worker = state->worker;
+  if (!worker)
     return;
-  state->worker->memory.refused = false;
-  rscl_state_protect(state, look_at_memory, NULL);
+  if (worker->overruns >= MOST_OVERRUNS) {
+    worker->overruns = 0;
+    rscl_state_protect(state, look_at_time, NULL);
+  } else if (worker->memory.refused) {
+    worker->memory.refused = false;
+    rscl_state_protect(state, look_at_memory, NULL);
+  }
 }
 
 /* print(...): to the log. */

@@ -29,6 +29,8 @@ typedef struct rscl_worker {
   rscl_memory memory;
   size_t collect_at; /* bytes held outside of Lua for which garbage is looked for */
   bool loading;      /* its script is being run: actions are registered then */
+  unsigned overruns; /* how often in a row what is no call was stopped by the limit, and when that was last */
+  uint64_t overrun_ns;
   rscl_worker_action *actions;
   size_t action_count;
 } rscl_worker;
@@ -55,8 +57,12 @@ void rscl_worker_discharge(rscl_state *state, size_t bytes);
 /* Before more of that is asked for: Lua's collector does not see it, and garbage may hold it. [-0, +0, -] */
 void rscl_worker_collect(lua_State *L, rscl_state *state);
 
-/* After its tasks: has a worker's state replaced that had no memory for something, and will hardly have more. Outside
- * of any turn. */
+/* What belongs to no call of its pool has run for as long as a call may, and was stopped. Ends the turn where that
+ * happens over and over. */
+void rscl_worker_overran(rscl_state *state);
+
+/* After its tasks: has a worker's state replaced that had no memory for something, and will hardly have more; or that
+ * has no time for calls. Outside of any turn. */
 void rscl_worker_settle(rscl_state *state);
 
 /* The number of an action that the script registers now; a new one while it is loaded the first time. False: it did not

@@ -314,6 +314,66 @@ T.test("nobody waits for what a state that is replaced has to close", function()
   end)
 end)
 
+-- What runs for ever and belongs to no call: thousands of it.
+for what, start in pairs {
+  ["spawned functions"] = "rsca.spawn(forever)",
+  ["callbacks"] = "rsca.run('works', '', forever)",
+  ["actions of a manager of its own"] = "own:run('forever', '', function() end)",
+} do
+  T.test("a state whose worker has no time for calls is replaced: " .. what, function()
+    local manager <close> = pools.open([[
+      local function forever()
+        while true do end
+      end
+      local own = rsca.manager()
+      own:register("forever", forever)
+      rsca.register("starts", { time_limit = math.huge }, function()
+        for _ = 1, 1000 do
+          ]] .. start .. [[
+
+        end
+      end)
+      rsca.register("waits", { time_limit = math.huge }, function(_, ctx)
+        tell "waits"
+        ctx:sleep(1e9)
+      end)
+    ]], { time_limit = 0.02 })
+    with_problems(function(problems)
+      local waits = assert(manager:run("waits"))
+      pools.wait_for(manager, "waits")
+      assert(manager:run("starts"))
+      local response, err = waits:await()
+      T.equal(response, nil)
+      T.equal(err.status, status.RPC_E_DISCONNECTED)
+      T.equal(manager:call("number", "", { time_limit = math.huge }), "2")
+      pools.wait_until(function()
+        local last = problems[#problems]
+        return last and last.message:find("^a worker's state is replaced")
+      end)
+      T.equal(problems[#problems].status, status.ERROR_TIMEOUT)
+    end)
+  end)
+end
+
+T.test("what is stopped now and then is no reason to replace a state", function()
+  local manager <close> = pools.open([[
+    rsca.register("starts", { time_limit = math.huge }, function()
+      rsca.spawn(function()
+        tell "starts"
+        while true do end
+      end)
+    end)
+  ]], { time_limit = 0.02 })
+  with_problems(function(problems)
+    for round = 1, 3 do
+      assert(manager:run("starts"))
+      pools.wait_until(function() return #problems == round end)
+      T.match(problems[round].message, "^the time limit is over")
+    end
+    T.equal(manager:call("number", "", { time_limit = math.huge }), "1")
+  end)
+end)
+
 T.test("os.exit is not there: nothing ends the host", function()
   local manager <close> = pools.open [[ rsca.register("exits", function() os.exit(0, true) end) ]]
   local response, err = manager:call("exits")
