@@ -54,6 +54,13 @@ static void queue_put(rsci_queue *queue, rsci_task *task) {
   queue->tail = task;
 }
 
+static void queue_put_first(rsci_queue *queue, rsci_task *task) {
+  task->next = queue->head;
+  queue->head = task;
+  if (!queue->tail)
+    queue->tail = task;
+}
+
 static void queue_append(rsci_queue *queue, rsci_queue *more) {
   if (!more->head)
     return;
@@ -224,15 +231,16 @@ void rsci_runner_leave(rsci_runner *runner) {
   rsci_runner_release(runner);
 }
 
-/* Whose task is next, that of the batch or, after those, what is fed; NULL: there is none. */
+/* Whose task is next: one that is fed after each of the batch, so that neither waits for all of the other. NULL: there
+ * is none. */
 static rsci_engine *next_engine(rsci_runner *runner) {
-  if (runner->batch.head)
-    return runner->batch.head->engine;
-  rsci_task *task = runner->feed ? runner->feed(runner->feeder) : NULL;
-  if (!task)
-    return NULL;
-  queue_put(&runner->batch, task);
-  return task->engine;
+  if (runner->feed && (runner->feeds || !runner->batch.head)) {
+    runner->feeds = false;
+    runner->fed = runner->feed(runner->feeder);
+    if (runner->fed)
+      queue_put_first(&runner->batch, runner->fed);
+  }
+  return runner->batch.head ? runner->batch.head->engine : NULL;
 }
 
 bool rsci_runner_step(rsci_runner *runner, size_t budget, size_t *ran) {
@@ -276,7 +284,10 @@ rsci_task *rsci_runner_next(rsci_runner *runner, const rsci_engine *engine) {
   runner->ran++;
   atomic_store_explicit(&runner->progress, atomic_load_explicit(&runner->progress, memory_order_relaxed) + 1,
                         memory_order_relaxed);
-  return queue_take(&runner->batch);
+  rsci_task *task = queue_take(&runner->batch);
+  runner->feeds = task != runner->fed;
+  runner->fed = NULL;
+  return task;
 }
 
 void rsci_runner_give_up(rsci_runner *runner) {

@@ -66,13 +66,15 @@ struct rsci_runner {
   uint64_t linger_ns;   /* how long a wait looks around before it sleeps; thread that steps */
   atomic_uint progress; /* changes with every task that is taken */
 
-  /* Where the tasks of a step come from when it has no others: those of a pool. NULL: from nowhere. */
+  /* Where more tasks of a step come from: those of a pool, which take turns with its own. NULL: from nowhere. */
   rsci_task *(*feed)(void *feeder);
   void *feeder;
 
   /* Only the thread that steps touches what follows. */
   rsci_queue ready; /* for the next step */
   rsci_queue batch; /* of this step */
+  rsci_task *fed;   /* the one of the batch that came from there; NULL: none */
+  bool feeds;       /* the next comes from there, if there is one */
   size_t budget;    /* tasks this step may still run */
   size_t ran;       /* tasks this step has run */
   rsci_timers timers;

@@ -248,6 +248,31 @@ static void test_step_budget_counts_over_all_engines(void **state) {
   assert_noted(100, 3);
 }
 
+/* Feeds the jobs from 10 on. */
+static rsci_task *feed_jobs(void *next) {
+  int *number = (int *)next;
+  if (*number == JOBS)
+    return NULL;
+  rsci_task *task = &jobs[(*number)++].task;
+  task->engine = &blue;
+  return task;
+}
+
+/* What is fed and what the runner has take turns: neither waits for all of the other. */
+static void test_step_takes_turns_with_what_is_fed(void **state) {
+  (void)state;
+  int next = 10;
+  runner->feed = feed_jobs;
+  runner->feeder = &next;
+  for (int i = 1; i <= 4; i++)
+    post(&red, i);
+  assert_int_equal(step(4), 4);
+  assert_noted(1, 10, 2, 11);
+  assert_int_equal(step(0), 6);
+  assert_noted(3, 12, 4, 13, 14, 15);
+  assert_int_equal(step(0), 0);
+}
+
 static bool stepped_inside;
 
 static void step_inside(job *self) {
@@ -867,6 +892,7 @@ int main(void) {
       TEST(test_step_left_over_comes_before_what_was_posted_meanwhile),
       TEST(test_step_gives_turns_to_engines_as_their_tasks_come),
       TEST(test_step_budget_counts_over_all_engines),
+      TEST(test_step_takes_turns_with_what_is_fed),
       TEST(test_step_inside_a_step_does_nothing),
       TEST(test_step_while_another_thread_steps_does_nothing),
       TEST(test_runner_may_be_stepped_by_the_thread_that_steps_only),

@@ -355,6 +355,25 @@ for what, start in pairs {
   end)
 end
 
+T.test("calls have their turns among any number of functions that give way for ever", function()
+  local manager <close> = pools.open [[
+    rsca.register("starts", function()
+      for _ = 1, 1000 do
+        rsca.spawn(function()
+          while true do
+            coroutine.yield()
+          end
+        end)
+      end
+    end)
+  ]]
+  T.equal(manager:call("starts"), "")
+  for round = 1, 10 do
+    T.equal(manager:call("works", tostring(round)), tostring(round))
+  end
+  T.equal(manager:call("number"), "1")
+end)
+
 T.test("what is stopped now and then is no reason to replace a state", function()
   local manager <close> = pools.open([[
     rsca.register("starts", { time_limit = math.huge }, function()
