@@ -12,7 +12,8 @@
  * Threads: a function that takes a lua_State is called on the thread that may use it. What it hands out may go
  * anywhere.
  * Errors: none of these raises a Lua error, and none needs a protected call around it; luaopen_rsca_core is a
- * lua_CFunction, and raises.
+ * lua_CFunction, and raises. A state that is NULL is E_INVALIDARG, and so is what it is to push, or a place for what is
+ * asked for.
  * Stack: what is pushed is said; beyond that the stack is left as it was.
  *
  * After lua_close every object handed out is still good for Release; what would run in the closed state answers
@@ -64,8 +65,8 @@ typedef struct rsca_lua_script {
  * queued, and done afterwards; it can't wait for that. Its states have the standard libraries; `print` goes to
  * rsca.log; debug.sethook and os.exit are not there.
  *
- *   message  the size bytes there get what went wrong, with a traceback, NUL-terminated; "" on success. May be NULL
- *            where size is 0
+ *   message  the size bytes there get what went wrong, with a traceback, NUL-terminated; "" on success and where
+ *            the status says all. May be NULL where size is 0
  *
  * S_OK; E_INVALIDARG (no pool, neither or both of path and text); RSCA_E_NOT_FOUND: the file can't be read; E_FAIL: the
  * script does not compile, or raised; RSCA_E_INVALID_STATE: it has a script, or there was a call;

@@ -92,6 +92,8 @@ HRESULT rsca_lua_open(lua_State *L, rsca_manager *manager) {
 }
 
 HRESULT rsca_lua_load_script(rsca_manager *manager, const rsca_lua_script *script, char *message, size_t size) {
+  if (size > 0 && message)
+    *message = '\0';
   if (!manager || !manager->pool || !script || !script->path == !script->text || (size > 0 && !message))
     return E_INVALIDARG;
   return rscl_script_load(manager, script, NULL, message, size);

@@ -467,10 +467,39 @@ static void test_host_functions_refuse_bad_input(void **unused) {
     assert_null(manager);
   }
   assert_int_equal(lua_gettop(L), 2);
-  assert_int_equal(rsca_lua_to_manager(L, 1, NULL), E_INVALIDARG);
   lua_close(L);
   counting_end(native);
   assert_int_equal(rsca_manager_release(other), 0);
+  assert_int_equal(rsca_manager_release(own), 0);
+}
+
+static void test_null_is_e_invalidarg(void **unused) {
+  (void)unused;
+  rsca_manager *own = make_manager(), *manager = own;
+  counting *native = counting_create();
+  ICustomActionResultCallback *callback = &native->iface;
+  assert_int_equal(rsca_lua_own_manager(NULL, &manager), E_INVALIDARG);
+  assert_null(manager);
+  assert_int_equal(rsca_lua_push_manager(NULL, own), E_INVALIDARG);
+  manager = own;
+  assert_int_equal(rsca_lua_to_manager(NULL, 1, &manager), E_INVALIDARG);
+  assert_null(manager);
+  assert_int_equal(rsca_lua_push_callback(NULL, &native->iface), E_INVALIDARG);
+  assert_int_equal(rsca_lua_to_callback(NULL, 1, &callback), E_INVALIDARG);
+  assert_null(callback);
+  lua_State *L = open_state(own);
+  int top = lua_gettop(L);
+  assert_int_equal(rsca_lua_own_manager(L, NULL), E_INVALIDARG);
+  assert_int_equal(rsca_lua_to_manager(L, 1, NULL), E_INVALIDARG);
+  assert_int_equal(rsca_lua_to_callback(L, 1, NULL), E_INVALIDARG);
+  assert_int_equal(lua_gettop(L), top);
+  rsca_lua_script script = {.text = ""};
+  char message[8] = "before";
+  assert_int_equal(rsca_lua_load_script(NULL, &script, message, sizeof message), E_INVALIDARG);
+  assert_string_equal(message, "");
+  assert_int_equal(rsca_lua_load_script(own, NULL, NULL, 0), E_INVALIDARG);
+  lua_close(L);
+  counting_end(native);
   assert_int_equal(rsca_manager_release(own), 0);
 }
 
@@ -496,6 +525,7 @@ int main(void) {
       cmocka_unit_test(test_native_callback_comes_out_of_lua_as_itself),
       cmocka_unit_test(test_script_uses_a_native_callback),
       cmocka_unit_test(test_host_functions_refuse_bad_input),
+      cmocka_unit_test(test_null_is_e_invalidarg),
   };
   return cmocka_run_group_tests_name("bridge.references", tests, NULL, NULL);
 }

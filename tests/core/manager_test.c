@@ -53,6 +53,12 @@ static void test_create_with_more_than_1024_workers_is_e_invalidarg_and_null(voi
   assert_null(none);
 }
 
+static void never_visit(void *user, const rsca_call_info *call) {
+  (void)user;
+  (void)call;
+  fail();
+}
+
 static void test_null_manager_is_e_invalidarg(void **state) {
   (void)state;
   assert_int_equal(rsca_manager_register(NULL, "a", NULL, obey, NULL, NULL), E_INVALIDARG);
@@ -60,6 +66,8 @@ static void test_null_manager_is_e_invalidarg(void **state) {
   assert_int_equal(submit(NULL, "a", "", &heard, NULL), E_INVALIDARG);
   assert_int_equal(rsca_manager_shutdown(NULL, true), E_INVALIDARG);
   assert_int_equal(rsca_manager_step(NULL, 0), E_INVALIDARG);
+  assert_int_equal(rsca_manager_running(NULL, never_visit, NULL), E_INVALIDARG);
+  assert_int_equal(rsca_manager_cut_calls(NULL, never_visit, NULL), E_INVALIDARG);
   assert_int_equal(rsca_call_report(NULL, "", 0), E_INVALIDARG);
   assert_int_equal(rsca_call_finish(NULL, S_OK, "", 0), E_INVALIDARG);
   assert_int_equal(rsca_manager_release(NULL), 0); /* does nothing */
