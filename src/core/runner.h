@@ -63,7 +63,6 @@ struct rsci_runner {
   rsci_notifier notifier;
 
   atomic_bool kicked;   /* the next wait is none */
-  uint64_t linger_ns;   /* how long a wait looks around before it sleeps; thread that steps */
   atomic_uint progress; /* changes with every task that is taken */
 
   /* Where more tasks of a step come from: those of a pool, which take turns with its own. NULL: from nowhere. */
@@ -74,13 +73,14 @@ struct rsci_runner {
   rsci_queue ready; /* for the next step */
   rsci_queue batch; /* of this step */
   rsci_task *fed;   /* the one of the batch that came from there; NULL: none */
-  bool feeds;       /* the next comes from there, if there is one */
   size_t budget;    /* tasks this step may still run */
   size_t ran;       /* tasks this step has run */
   rsci_timers timers;
+  uint64_t linger_ns; /* how long a wait looks around before it sleeps */
 
   unsigned forks;       /* the process that it was last stepped in */
   unsigned heard_from;  /* what was made in a process before this one is nobody's any more */
+  bool feeds;           /* the next task comes from what is fed, if there is one */
   bool keep;            /* what is inherited next is kept */
   rsci_lock heirs_lock; /* Protects the list */
   rsci_heir *heirs;
