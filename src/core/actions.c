@@ -16,6 +16,14 @@ void rsci_manager_drop_action(rsca_manager *manager, rsci_action *action) {
     rsci_action_forget(action);
 }
 
+void rsci_manager_drop_actions(rsca_manager *manager, rsci_action *actions) {
+  while (actions) {
+    rsci_action *next = actions->next;
+    rsci_manager_drop_action(manager, actions);
+    actions = next;
+  }
+}
+
 rsci_action *rsci_manager_find(rsca_manager *manager, const char *name, size_t size) {
   rsci_lock_take(&manager->lock);
   rsci_action *action = rsci_registry_find(&manager->registry, name, size);
@@ -66,27 +74,20 @@ HRESULT rsci_manager_take(rsca_manager *manager, const char *name, size_t size) 
 
 /* A call of the engine that was not cancelled yet, marked, from `*place` on; NULL: none. */
 static rsca_call *next_of(rsca_manager *manager, const rsci_engine *engine, size_t *place, const char *why) {
-  const rsci_calls *calls = &manager->calls;
-  rsca_call *marked = NULL;
+  rsca_call *call;
   rsci_lock_take(&manager->lock);
-  while (!marked && calls->table && *place <= calls->mask) {
-    rsca_call *call = calls->table[(*place)++];
-    if (call && call->action->engine == engine && rsci_call_mark_cancelled(call, why))
-      marked = call;
-  }
+  do
+    call = rsci_calls_next(&manager->calls, place);
+  while (call && !(call->action->engine == engine && rsci_call_mark_cancelled(call, why)));
   rsci_lock_leave(&manager->lock);
-  return marked;
+  return call;
 }
 
 void rsci_manager_forget_engine(rsca_manager *manager, const rsci_engine *engine, const char *why) {
   rsci_lock_take(&manager->lock);
   rsci_action *actions = rsci_registry_take_of(&manager->registry, engine);
   rsci_lock_leave(&manager->lock);
-  while (actions) {
-    rsci_action *next = actions->next;
-    rsci_manager_drop_action(manager, actions);
-    actions = next;
-  }
+  rsci_manager_drop_actions(manager, actions);
   size_t place = 0;
   rsca_call *call;
   while ((call = next_of(manager, engine, &place, why)) != NULL) {

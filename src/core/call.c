@@ -138,6 +138,15 @@ rsca_call *rsci_calls_accept(rsci_calls *calls, rsci_action *action, const char 
   return call;
 }
 
+rsca_call *rsci_calls_next(const rsci_calls *calls, size_t *place) {
+  while (calls->table && *place <= calls->mask) {
+    rsca_call *call = calls->table[(*place)++];
+    if (call)
+      return call;
+  }
+  return NULL;
+}
+
 rsca_call *rsci_calls_find(const rsci_calls *calls, uint64_t id) {
   rsca_call *call = calls->table ? calls->table[id & calls->mask] : NULL;
   return call && call->id == id && atomic_load(&call->phase) != RSCI_CALL_ENDED ? call : NULL;

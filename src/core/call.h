@@ -154,6 +154,10 @@ void rsci_calls_unkeep(rsci_calls *calls);
 rsca_call *rsci_calls_accept(rsci_calls *calls, rsci_action *action, const char *args, size_t args_size, char *big_args,
                              const rsci_sink *sink);
 
+/* Lock held. The next call of the table from `*place` on, which is at 0 first: one that has ended may still be there.
+ * NULL: there is no more. */
+rsca_call *rsci_calls_next(const rsci_calls *calls, size_t *place);
+
 /* Lock held. The call with that id that has not ended, or NULL. */
 rsca_call *rsci_calls_find(const rsci_calls *calls, uint64_t id);
 

@@ -1,19 +1,15 @@
 #include "inherit.h"
 
-#include <rsca/manager.h>
-
 #include "manager.h"
 #include "pool.h"
 #include "service.h"
 
 /* Takes the next call that does not go on in the child, held, from `*place` on; NULL: there is none. Takes the lock. */
 static rsca_call *next_to_end(rsca_manager *manager, size_t *place, bool keep) {
-  rsci_calls *calls = &manager->calls;
-  rsca_call *found = NULL;
+  rsca_call *call, *found = NULL;
   rsci_lock_take(&manager->lock);
-  while (!found && calls->table && *place <= calls->mask) {
-    rsca_call *call = calls->table[(*place)++];
-    if (!call || call->forks == rsci_forks())
+  while (!found && (call = rsci_calls_next(&manager->calls, place)) != NULL) {
+    if (call->forks == rsci_forks())
       continue;
     int phase = atomic_load(&call->phase);
     /* One that a worker has taken out of the queue, and not begun, nobody would begin any more. */
@@ -80,4 +76,9 @@ HRESULT rsca_manager_after_fork(rsca_manager *manager, bool keep) {
   HRESULT status = rsci_runner_after_fork(manager->runner, keep);
   rsci_manager_unkeep(manager);
   return status;
+}
+
+void rsci_manager_drop_inherited(rsca_manager *manager) {
+  if (manager->pool && rsci_pool_is_inherited(manager->pool))
+    (void)rsca_manager_after_fork(manager, false);
 }

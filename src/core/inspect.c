@@ -59,9 +59,10 @@ rsci_snapshot *rsci_snapshot_take(rsca_manager *manager) {
     rsci_lock_take(&manager->lock);
   } while (calls->live > room);
   uint64_t now_ns = rsci_coarse_ns();
-  for (size_t place = 0; calls->table && place <= calls->mask; place++) {
-    rsca_call *call = calls->table[place];
-    if (call && atomic_load(&call->phase) != RSCI_CALL_ENDED)
+  size_t place = 0;
+  rsca_call *call;
+  while ((call = rsci_calls_next(calls, &place)) != NULL) {
+    if (atomic_load(&call->phase) != RSCI_CALL_ENDED)
       look_at(&snapshot->calls[snapshot->count++], call, now_ns);
   }
   rsci_lock_leave(&manager->lock);

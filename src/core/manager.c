@@ -135,14 +135,6 @@ static void calls_gone(rsci_calls *calls) {
   free(manager);
 }
 
-static void forget_all(rsci_action *action, rsca_manager *manager) {
-  while (action) {
-    rsci_action *next = action->next;
-    rsci_manager_drop_action(manager, action);
-    action = next;
-  }
-}
-
 /* Nobody has a reference any more: what is in flight ends, and then calls_gone frees. */
 static void retire(rsca_manager *manager) {
   rsci_lock_take(&manager->lock);
@@ -150,7 +142,7 @@ static void retire(rsca_manager *manager) {
   rsci_action *actions = rsci_registry_take_all(&manager->registry);
   rsci_registry_fini(&manager->registry);
   rsci_lock_leave(&manager->lock);
-  forget_all(actions, manager);
+  rsci_manager_drop_actions(manager, actions);
   if (manager->pool) {
     (void)rsca_manager_shutdown(manager, true);
   } else {
@@ -263,8 +255,7 @@ static bool start_threads(rsca_manager *manager, bool limited) {
 }
 
 bool rsci_manager_start_threads(rsca_manager *manager) {
-  if (manager->pool && rsci_pool_is_inherited(manager->pool))
-    (void)rsca_manager_after_fork(manager, false);
+  rsci_manager_drop_inherited(manager);
   return start_threads(manager, true);
 }
 
@@ -282,8 +273,7 @@ HRESULT rsci_manager_run(rsca_manager *manager, rsci_session *session, const cha
   HRESULT status = S_OK;
   rsca_call *call = NULL;
   bool ready = true;
-  if (manager->pool && rsci_pool_is_inherited(manager->pool))
-    (void)rsca_manager_after_fork(manager, false);
+  rsci_manager_drop_inherited(manager);
   rsci_lock_take(&manager->lock);
   rsci_action *action = rsci_registry_find(&manager->registry, name, name_size);
   uint64_t limit_ns = find_limit(manager, action, sink);
@@ -449,27 +439,20 @@ rsci_manager_phase rsci_manager_state(rsca_manager *manager) {
 }
 
 size_t rsci_manager_unended(rsca_manager *manager) {
-  rsci_calls *calls = &manager->calls;
-  size_t unended = 0;
+  size_t unended = 0, place = 0;
+  rsca_call *call;
   rsci_lock_take(&manager->lock);
-  for (size_t place = 0; calls->table && place <= calls->mask; place++)
-    unended += calls->table[place] && atomic_load(&calls->table[place]->phase) != RSCI_CALL_ENDED;
+  while ((call = rsci_calls_next(&manager->calls, &place)) != NULL)
+    unended += atomic_load(&call->phase) != RSCI_CALL_ENDED;
   rsci_lock_leave(&manager->lock);
   return unended;
-}
-
-bool rsci_manager_is_open(rsca_manager *manager) {
-  rsci_lock_take(&manager->lock);
-  bool open = manager->state == RSCI_OPEN;
-  rsci_lock_leave(&manager->lock);
-  return open;
 }
 
 bool rsci_manager_is_healthy(rsca_manager *manager) {
   size_t workers = 1, stuck;
   if (manager->pool)
     rsci_pool_count(manager->pool, &workers, &stuck);
-  return workers > 0 && rsci_manager_is_open(manager);
+  return workers > 0 && rsci_manager_state(manager) == RSCI_OPEN;
 }
 
 size_t rsci_manager_live(rsca_manager *manager) {

@@ -83,6 +83,8 @@ HRESULT rsci_manager_put(rsca_manager *manager, rsci_action *action, const rsci_
 /* The action of that name, with a reference for rsci_manager_drop_action; NULL: none. */
 rsci_action *rsci_manager_find(rsca_manager *manager, const char *name, size_t size);
 void rsci_manager_drop_action(rsca_manager *manager, rsci_action *action);
+/* The same for a list that was taken out of the registry. */
+void rsci_manager_drop_actions(rsca_manager *manager, rsci_action *actions);
 
 /* The number of the registration that stands under that name; 0: none. A later one has a higher number. */
 uint64_t rsci_manager_registration(rsca_manager *manager, const char *name, size_t size);
@@ -134,9 +136,6 @@ size_t rsci_manager_needing(rsca_manager *manager);
 
 /* Whether it takes calls, and somebody is there to run them. */
 bool rsci_manager_is_healthy(rsca_manager *manager);
-
-/* Whether it takes calls: it has not been shut down. */
-bool rsci_manager_is_open(rsca_manager *manager);
 
 void rsci_manager_watch(rsca_manager *manager, rsci_watch *watch);
 void rsci_manager_unwatch(rsca_manager *manager, rsci_watch *watch);

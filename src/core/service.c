@@ -29,9 +29,9 @@ void rsci_service_fini(rsci_service *service) {
 
 /* Lock held. The next call from `*place` on that is due, held; NULL: none. Keeps the earliest of the others. */
 static rsca_call *take_due(rsci_calls *calls, size_t *place, uint64_t now_ns, uint64_t *next_ns) {
-  while (calls->table && *place <= calls->mask) {
-    rsca_call *call = calls->table[(*place)++];
-    if (!call || atomic_load(&call->phase) == RSCI_CALL_ENDED)
+  rsca_call *call;
+  while ((call = rsci_calls_next(calls, place)) != NULL) {
+    if (atomic_load(&call->phase) == RSCI_CALL_ENDED)
       continue;
     uint64_t due_ns = atomic_load_explicit(&call->due_ns, memory_order_relaxed);
     if (due_ns <= now_ns && atomic_load(&call->phase) == RSCI_CALL_NEW)

@@ -1,6 +1,7 @@
 #include "shutdown.h"
 
 #include "health.h"
+#include "inherit.h"
 #include "inspect.h"
 
 static const char shutdown_text[] = "the manager was shut down";
@@ -8,20 +9,18 @@ static const char shutdown_text[] = "the manager was shut down";
 /* Takes the next live call, held, from `*place` on; NULL: there is none. Sets `*marked` if it was not told to stop
  * before. Takes the lock. */
 static rsca_call *next_to_cut(rsca_manager *manager, size_t *place, bool *marked) {
-  rsci_calls *calls = &manager->calls;
-  rsca_call *found = NULL;
+  rsca_call *call;
   rsci_lock_take(&manager->lock);
-  while (!found && calls->table && *place <= calls->mask) {
-    rsca_call *call = calls->table[(*place)++];
-    if (!call || atomic_load(&call->phase) == RSCI_CALL_ENDED)
-      continue;
-    found = call;
+  do
+    call = rsci_calls_next(&manager->calls, place);
+  while (call && atomic_load(&call->phase) == RSCI_CALL_ENDED);
+  if (call) {
     *marked = rsci_call_mark_cancelled(call, shutdown_text);
     if (!*marked)
       (void)rsci_refs_add(&call->refs);
   }
   rsci_lock_leave(&manager->lock);
-  return found;
+  return call;
 }
 
 /* Keeps what was in flight, for whoever asks later: the first time that there is something. */
@@ -73,21 +72,17 @@ static void cut(rsca_manager *manager) {
 
 /* A drain waits for runs; registrations have no end of their own to wait for. */
 static void end_registrations(rsca_manager *manager) {
-  rsci_calls *calls = &manager->calls;
-  rsca_call *marked = NULL;
   size_t place = 0;
+  rsca_call *call;
   do {
-    marked = NULL;
     rsci_lock_take(&manager->lock);
-    while (!marked && calls->table && place <= calls->mask) {
-      rsca_call *call = calls->table[place++];
-      if (call && call->sink.ops->report && rsci_call_mark_cancelled(call, shutdown_text))
-        marked = call;
-    }
+    do
+      call = rsci_calls_next(&manager->calls, &place);
+    while (call && !(call->sink.ops->report && rsci_call_mark_cancelled(call, shutdown_text)));
     rsci_lock_leave(&manager->lock);
-    if (marked)
-      rsci_call_post_cancel(marked);
-  } while (marked);
+    if (call)
+      rsci_call_post_cancel(call);
+  } while (call);
 }
 
 static void clear_drain_alarm(rsca_manager *manager) {
@@ -255,30 +250,25 @@ void rsci_manager_cut_pool(rsca_manager *manager) {
 
 void rsci_manager_end_calls_on(rsca_manager *manager, const rsci_runner *runner) {
   static const char text[] = "its worker does not answer any more: another call holds it up";
-  rsci_calls *calls = &manager->calls;
-  for (size_t place = 0;; place++) {
-    rsca_call *found = NULL;
+  size_t place = 0;
+  for (;;) {
+    rsca_call *call;
     rsci_lock_take(&manager->lock);
-    while (!found && calls->table && place <= calls->mask) {
-      rsca_call *call = calls->table[place];
-      if (call && atomic_load(&call->phase) == RSCI_CALL_RUNNING && atomic_load(&call->engine)->runner == runner)
-        found = call;
-      else
-        place++;
-    }
-    if (found)
-      (void)rsci_refs_add(&found->refs);
+    do
+      call = rsci_calls_next(&manager->calls, &place);
+    while (call && !(atomic_load(&call->phase) == RSCI_CALL_RUNNING && atomic_load(&call->engine)->runner == runner));
+    if (call)
+      (void)rsci_refs_add(&call->refs);
     rsci_lock_leave(&manager->lock);
-    if (!found)
+    if (!call)
       return;
-    rsci_call_end(found, RPC_E_DISCONNECTED, text);
-    rsci_call_let_go(found);
+    rsci_call_end(call, RPC_E_DISCONNECTED, text);
+    rsci_call_let_go(call);
   }
 }
 
 HRESULT rsci_manager_begin_shutdown(rsca_manager *manager, bool immediate) {
-  if (rsci_pool_is_inherited(manager->pool))
-    (void)rsca_manager_after_fork(manager, false);
+  rsci_manager_drop_inherited(manager);
   rsci_lock_take(&manager->lock);
   atomic_store(&manager->calls.watched, true);
   bool runs = manager->service.phase != RSCI_SERVICE_NONE;
