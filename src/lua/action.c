@@ -385,23 +385,13 @@ static void drop_unregistered(rscl_owned *owned) {
   free(self);
 }
 
-static int unregistered_gc(lua_State *L) {
-  rscl_disown(lua_touserdata(L, 1));
-  return 0;
-}
-
-static const luaL_Reg unregistered_meta[] = {{"__gc", unregistered_gc}, {NULL, NULL}};
+static const luaL_Reg unregistered_meta[] = {{"__gc", rscl_owner_gc}, {NULL, NULL}};
 const rscl_type rscl_unregistered_type = {"rsca.unregistered", unregistered_meta, NULL, NULL};
 
 /* [-0, +1, m] */
 static unregistered *push_unregistered(lua_State *L) {
-  rscl_owned_list *list = rscl_owned_of_box(L, RSCL_BOX);
-  rscl_owner *owner = rscl_owner_push(L, list, 0, &rscl_unregistered_type);
-  unregistered *self = calloc(1, sizeof *self);
-  if (!self)
-    (void)rscl_memory_raise(L);
-  rscl_own(list, owner, &self->owned, drop_unregistered);
-  return self;
+  return rscl_push_owned(L, rscl_owned_of_box(L, RSCL_BOX), 0, &rscl_unregistered_type, sizeof(unregistered),
+                         drop_unregistered);
 }
 
 /* ---- In a worker ---- */

@@ -225,9 +225,9 @@ static void spawned_raised(rscl_fiber *fiber, int status) {
   rscl_state *state = fiber->state;
   lua_State *L = state->turn;
   lua_xmove(fiber->co, L, 1);
-  HRESULT code = rscl_raised_text(L, state, action_call(fiber), fiber->co, status);
+  HRESULT code = rscl_raised_text(L, state, NULL, fiber->co, status);
   close_coroutine(fiber);
-  rscl_report(L, fiber->state, code, NULL);
+  rscl_report(L, state, code, NULL);
 }
 
 /* Ends the fiber and gives its call away: from here on neither is touched. */

@@ -126,22 +126,12 @@ static void drop_seen(rscl_owned *owned) {
   free(self);
 }
 
-static int seen_gc(lua_State *L) {
-  rscl_disown(lua_touserdata(L, 1));
-  return 0;
-}
-
-static const luaL_Reg seen_meta[] = {{"__gc", seen_gc}, {NULL, NULL}};
+static const luaL_Reg seen_meta[] = {{"__gc", rscl_owner_gc}, {NULL, NULL}};
 const rscl_type rscl_seen_type = {"rsca.seen", seen_meta, NULL, NULL};
 
-/* `*self`: what it owns. [-0, +1, m] */
-static rscl_owner *push_seen(lua_State *L, seen **self) {
-  rscl_owned_list *list = rscl_owned_of_box(L, RSCL_BOX);
-  rscl_owner *owner = rscl_owner_push(L, list, 0, &rscl_seen_type);
-  if (!(*self = calloc(1, sizeof **self)))
-    (void)rscl_memory_raise(L);
-  rscl_own(list, owner, &(*self)->owned, drop_seen);
-  return owner;
+/* [-0, +1, m] */
+static seen *push_seen(lua_State *L) {
+  return rscl_push_owned(L, rscl_owned_of_box(L, RSCL_BOX), 0, &rscl_seen_type, sizeof(seen), drop_seen);
 }
 
 /* [-0, +1, m] */
@@ -167,8 +157,8 @@ static void look_here(lua_State *L, rscl_state *state, rsci_snapshot *snapshot) 
 
 int rscl_running_calls(lua_State *L, rscl_state *state, int proxy) {
   luaL_checkstack(L, 8, NULL);
-  seen *calls;
-  rscl_owner *owner = push_seen(L, &calls);
+  seen *calls = push_seen(L);
+  rscl_owner *owner = lua_touserdata(L, -1);
   rsca_manager *manager = rscl_manager_test(L, proxy); /* a finalizer may have closed it */
   calls->snapshot = manager ? rsci_snapshot_take(manager) : NULL;
   if (!calls->snapshot)
@@ -183,8 +173,8 @@ int rscl_running_calls(lua_State *L, rscl_state *state, int proxy) {
 void rscl_push_cut_calls(lua_State *L, int proxy) {
   luaL_checkstack(L, 8, NULL);
   proxy = lua_absindex(L, proxy);
-  seen *calls;
-  rscl_owner *owner = push_seen(L, &calls);
+  seen *calls = push_seen(L);
+  rscl_owner *owner = lua_touserdata(L, -1);
   rsca_manager *manager = rscl_manager_test(L, proxy); /* a finalizer may have closed it */
   calls->snapshot = manager ? rsci_snapshot_of_cut(manager) : NULL;
   if (calls->snapshot)

@@ -163,13 +163,9 @@ static void own(manager_proxy *proxy, rsca_manager *manager) {
 }
 
 static manager_proxy *push_empty(lua_State *L, int box) {
-  rscl_owned_list *list = rscl_owned_of_box(L, box);
-  rscl_owner *object = rscl_owner_push(L, list, 2, &rscl_manager_type); /* its actions; what else hangs on it */
-  manager_proxy *proxy = calloc(1, sizeof *proxy);
-  if (!proxy)
-    (void)rscl_memory_raise(L);
-  rscl_own(list, object, &proxy->owned, drop_proxy);
-  return proxy;
+  enum { USER_VALUES = 2 }; /* its actions; what else hangs on it */
+  return rscl_push_owned(L, rscl_owned_of_box(L, box), USER_VALUES, &rscl_manager_type, sizeof(manager_proxy),
+                         drop_proxy);
 }
 
 void rscl_manager_push(lua_State *L, int box, rscl_state *state, rsca_manager *manager) {

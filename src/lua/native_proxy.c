@@ -82,12 +82,8 @@ void rscl_native_push(lua_State *L, int box, const rscl_type *type, IWpfReferenc
   box = lua_absindex(L, box);
   /* Empty first: making it may run finalizers, which may make a proxy of the same object. What can fail comes before
    * the reference is taken. */
-  rscl_owned_list *list = rscl_owned_of_box(L, box);
-  rscl_owner *owner = rscl_owner_push(L, list, 2, type); /* unused; what hangs on it */
-  native_proxy *proxy = calloc(1, sizeof *proxy);
-  if (!proxy)
-    (void)rscl_memory_raise(L);
-  rscl_own(list, owner, &proxy->owned, drop_proxy);
+  enum { USER_VALUES = 2 }; /* unused; what hangs on it */
+  native_proxy *proxy = rscl_push_owned(L, rscl_owned_of_box(L, box), USER_VALUES, type, sizeof *proxy, drop_proxy);
   lua_getiuservalue(L, box, RSCL_UV_NATIVES);
   lua_rawgetp(L, -1, object);
   if (rscl_object_test(L, -1, type)) {

@@ -1,6 +1,9 @@
 #include "object.h"
 
 #include <stddef.h>
+#include <stdlib.h>
+
+#include "memory.h"
 
 static void set_functions(lua_State *L, const luaL_Reg *functions, int box) {
   lua_pushvalue(L, box);
@@ -66,6 +69,16 @@ void rscl_own(rscl_owned_list *list, rscl_owner *owner, rscl_owned *owned, void 
   list->first = owned;
 }
 
+void *rscl_push_owned(lua_State *L, rscl_owned_list *list, int user_values, const rscl_type *type, size_t size,
+                      void (*drop)(rscl_owned *owned)) {
+  rscl_owner *owner = rscl_owner_push(L, list, user_values, type);
+  rscl_owned *owned = calloc(1, size);
+  if (!owned)
+    (void)rscl_memory_raise(L);
+  rscl_own(list, owner, owned, drop);
+  return owned;
+}
+
 rscl_owned *rscl_owned_by(const rscl_owner *owner) {
   return owner->list->dropped ? NULL : owner->owned;
 }
@@ -83,6 +96,11 @@ void rscl_disown(rscl_owner *owner) {
   owner->owned = NULL;
   if (owned)
     drop(owned);
+}
+
+int rscl_owner_gc(lua_State *L) {
+  rscl_disown(lua_touserdata(L, 1));
+  return 0;
 }
 
 void rscl_drop_owned(rscl_owned_list *list) {

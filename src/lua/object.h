@@ -2,7 +2,7 @@
  * Userdata of our own: metatables kept under the addresses of statics.
  *
  * Provides: rscl_object_*
- * Uses:     Lua only
+ * Uses:     memory
  */
 #ifndef RSCL_OBJECT_H
 #define RSCL_OBJECT_H
@@ -57,11 +57,19 @@ rscl_owner *rscl_owner_push(lua_State *L, rscl_owned_list *list, int user_values
 /* Never fails. `drop` is called once, when the object is finalized or later. */
 void rscl_own(rscl_owned_list *list, rscl_owner *owner, rscl_owned *owned, void (*drop)(rscl_owned *owned));
 
+/* Pushes an object that owns `size` bytes, all zero, whose first member is their rscl_owned: `drop` frees them. Where
+ * there is no memory it raises, and nothing is owned. [-0, +1, m] */
+void *rscl_push_owned(lua_State *L, rscl_owned_list *list, int user_values, const rscl_type *type, size_t size,
+                      void (*drop)(rscl_owned *owned));
+
 /* NULL: nothing. */
 rscl_owned *rscl_owned_by(const rscl_owner *owner);
 
 /* Its finalizer has come, or it owns nothing any more: drops what it owns, if anything. */
 void rscl_disown(rscl_owner *owner);
+
+/* For the metatables of those that scripts never see. */
+int rscl_owner_gc(lua_State *L);
 
 /* Drops all that is left. */
 void rscl_drop_owned(rscl_owned_list *list);

@@ -32,23 +32,14 @@ static void keeper_drop(rscl_owned *owned) {
   free(self);
 }
 
-static int keeper_gc(lua_State *L) {
-  rscl_disown(lua_touserdata(L, 1));
-  return 0;
-}
-
-static const luaL_Reg keeper_meta[] = {{"__gc", keeper_gc}, {NULL, NULL}};
+static const luaL_Reg keeper_meta[] = {{"__gc", rscl_owner_gc}, {NULL, NULL}};
 static const rscl_type keeper_type = {"rsca.keeper", keeper_meta, NULL, NULL};
 
-/* To be disowned when Lua has made its own of it. `*self`: what it owns. [-0, +1, m] */
-static rscl_owner *push_keeper(lua_State *L, keeper **self) {
-  rscl_owned_list *list = rscl_owned_of_box(L, RSCL_BOX);
-  rscl_owner *owner = rscl_owner_push(L, list, 0, &keeper_type);
-  if (!(*self = malloc(sizeof **self)))
-    (void)rscl_memory_raise(L);
-  **self = (keeper){.value = rsca_value_nil()};
-  rscl_own(list, owner, &(*self)->owned, keeper_drop);
-  return owner;
+/* To be disowned when Lua has made its own of it. [-0, +1, m] */
+static keeper *push_keeper(lua_State *L) {
+  keeper *self = rscl_push_owned(L, rscl_owned_of_box(L, RSCL_BOX), 0, &keeper_type, sizeof *self, keeper_drop);
+  self->value = rsca_value_nil();
+  return self;
 }
 
 /* Pushes the value and releases it. A long string is somebody's who releases it should this raise. [-0, +1, m] */
@@ -156,8 +147,8 @@ static int shared_get(lua_State *L) {
   }
   /* Once more, with somebody to own it. It may be another by now, and a finalizer may have closed the manager. */
   rsca_value_release(&value);
-  keeper *kept;
-  rscl_owner *owner = push_keeper(L, &kept);
+  keeper *kept = push_keeper(L);
+  rscl_owner *owner = lua_touserdata(L, -1);
   (void)rsci_shared_get(rsci_manager_peek_shared(check_manager(L)), key, &kept->value);
   push_value(L, &kept->value);
   rscl_disown(owner);
@@ -201,8 +192,8 @@ static int shared_compare_and_set(lua_State *L) {
   rsci_bytes key = check_key(L, 2);
   rsca_value expected = check_value(L, 3), value = check_value(L, 4);
   uint64_t lifetime_ns = check_lifetime(L, 5);
-  keeper *kept;
-  rscl_owner *owner = push_keeper(L, &kept);
+  keeper *kept = push_keeper(L);
+  rscl_owner *owner = lua_touserdata(L, -1);
   rsca_manager *manager = check_manager(L); /* only now: a finalizer may have closed it */
   rsci_shared *shared = rsci_manager_shared(manager);
   HRESULT status = E_OUTOFMEMORY;
@@ -221,8 +212,8 @@ static int shared_compare_and_set(lua_State *L) {
 /* shared:keys(): all keys, ordered by their bytes; or nil, err */
 static int shared_keys(lua_State *L) {
   (void)check_manager(L);
-  keeper *kept;
-  rscl_owner *owner = push_keeper(L, &kept);
+  keeper *kept = push_keeper(L);
+  rscl_owner *owner = lua_touserdata(L, -1);
   rsci_shared *shared = rsci_manager_peek_shared(check_manager(L));
   if (shared && !(kept->keys = rsci_shared_keys(shared)))
     return rscl_fail(L, E_OUTOFMEMORY, NULL, NULL);
