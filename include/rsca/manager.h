@@ -51,6 +51,8 @@ typedef struct rsca_config {
   uint32_t stream_limit;  /* responses of one registration that wait for a consumer that lags [256] */
   size_t stream_bytes;    /* bytes of these [1 MiB] */
   size_t response_limit;  /* bytes of one response; of a run, with all that was reported [64 MiB] */
+  size_t response_bytes;  /* bytes of all responses of more than 1 KiB that are being put together, or wait to be
+                             delivered. Beyond it a call fails [4 times response_limit, at least 64 MiB] */
   uint32_t workers;       /* threads that run the actions, at most 1024 [none: whoever steps the manager] */
   uint32_t time_limit_ms; /* of a run, from its acceptance to its end; of a registration, for each stretch that its
                              action runs without waiting; RSCA_NO_LIMIT: none [with workers 30000, otherwise none] */

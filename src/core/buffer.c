@@ -4,12 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool rsci_buffer_reserve(rsci_buffer *buffer, size_t size) {
-  if (size <= buffer->capacity)
-    return true;
+size_t rsci_buffer_capacity(const rsci_buffer *buffer, size_t size) {
   size_t capacity = buffer->capacity ? buffer->capacity : 64;
   while (capacity < size)
     capacity = capacity > SIZE_MAX / 2 ? size : 2 * capacity;
+  return capacity;
+}
+
+bool rsci_buffer_reserve(rsci_buffer *buffer, size_t size) {
+  if (size <= buffer->capacity)
+    return true;
+  size_t capacity = rsci_buffer_capacity(buffer, size);
   char *data = realloc(buffer->data, capacity);
   if (!data)
     return false;

@@ -17,10 +17,11 @@ typedef struct rsci_buffer {
   size_t size, capacity;
 } rsci_buffer;
 
+/* What its capacity will be with room for `size` bytes in all. */
+size_t rsci_buffer_capacity(const rsci_buffer *buffer, size_t size);
+
 /* Makes room for `size` bytes in all. False: out of memory, and nothing changed. */
 bool rsci_buffer_reserve(rsci_buffer *buffer, size_t size);
 bool rsci_buffer_append(rsci_buffer *buffer, const void *bytes, size_t size);
-
-/* New: in the table, but its sink is not held yet; nobody ends it. */
 
 #endif

@@ -3,16 +3,47 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* ---- Buffers ---- */
+
+/* What a buffer takes of the budget: the small ones are bounded by the number of calls. */
+static size_t charge_of(size_t capacity) {
+  return capacity > RSCI_KEPT_BYTES ? capacity : 0;
+}
+
 /* Large ones go back to the allocator: one giant response should not stay for good. */
-static void buffer_empty(rsci_buffer *buffer) {
+static void buffer_empty(rsci_buffer *buffer, rsci_budget *budget) {
   buffer->size = 0;
-  if (buffer->capacity > 4 * RSCI_ARGS_KEPT) {
+  if (buffer->capacity > RSCI_KEPT_BYTES) {
+    rsci_budget_discharge(budget, buffer->capacity);
     free(buffer->data);
     *buffer = (rsci_buffer){0};
   }
 }
 
-/* The table. */
+bool rsci_call_append(rsca_call *call, rsci_buffer *buffer, const void *bytes, size_t size) {
+  if (size > SIZE_MAX - buffer->size)
+    return false;
+  rsci_budget *budget = call->calls->budget;
+  size_t before = charge_of(buffer->capacity);
+  size_t after = charge_of(rsci_buffer_capacity(buffer, buffer->size + size));
+  if (after > before && !rsci_budget_charge(budget, after - before)) {
+    atomic_store(&call->spoilt, rsci_over_budget);
+    return false;
+  }
+  if (rsci_buffer_append(buffer, bytes, size))
+    return true;
+  rsci_budget_discharge(budget, after - before);
+  return false;
+}
+
+rsci_buffer rsci_call_take_result(rsca_call *call) {
+  rsci_buffer taken = call->result;
+  rsci_budget_discharge(call->calls->budget, charge_of(taken.capacity));
+  call->result = (rsci_buffer){0};
+  return taken;
+}
+
+/* ---- The table ---- */
 
 void rsci_calls_init(rsci_calls *calls, rsci_lock *lock, void (*quiet)(rsci_calls *calls),
                      void (*gone)(rsci_calls *calls)) {
@@ -39,6 +70,7 @@ void rsci_calls_fini(rsci_calls *calls) {
     free(call->args.data);
     free(call->report.data);
     free(call->result.data);
+    rsci_budget_discharge(calls->account, RSCI_CALL_BYTES);
     free(call);
   }
   free(calls->table);
@@ -65,10 +97,13 @@ static bool reserve_place(rsci_calls *calls) {
 
 static rsca_call *take_call(rsci_calls *calls) {
   rsca_call *call = calls->free;
-  if (call)
+  if (call) {
     calls->free = call->next_free;
-  else
+  } else if (rsci_budget_charge(calls->account, RSCI_CALL_BYTES)) {
     call = calloc(1, sizeof *call);
+    if (!call)
+      rsci_budget_discharge(calls->account, RSCI_CALL_BYTES);
+  }
   return call;
 }
 
@@ -87,6 +122,10 @@ rsca_call *rsci_calls_accept(rsci_calls *calls, rsci_action *action, const char 
   if (!call)
     return NULL;
   if (big_args) {
+    if (!rsci_budget_charge(calls->account, args_size + 1)) {
+      give_back(calls, call);
+      return NULL;
+    }
     free(call->args.data);
     call->args = (rsci_buffer){.data = big_args, .size = args_size, .capacity = args_size + 1};
   } else {
@@ -122,7 +161,7 @@ rsca_call *rsci_calls_accept(rsci_calls *calls, rsci_action *action, const char 
   call->accepted_ns = rsci_coarse_ns();
   call->watch = RSCI_WATCH;
   call->pooled = false;
-  atomic_store(&call->overflow, false);
+  atomic_store_explicit(&call->spoilt, NULL, memory_order_relaxed);
   call->sink = *sink;
   call->fiber = NULL;
   do
@@ -169,9 +208,9 @@ void rsci_call_let_go(rsca_call *call) {
   rsci_calls *calls = call->calls;
   rsci_action *action = call->action;
   rsci_call_drop_late(call);
-  buffer_empty(&call->args);
-  buffer_empty(&call->report);
-  buffer_empty(&call->result);
+  buffer_empty(&call->args, calls->account);
+  buffer_empty(&call->report, calls->budget);
+  buffer_empty(&call->result, calls->budget);
   free(atomic_load_explicit(&call->where, memory_order_relaxed));
   atomic_store_explicit(&call->where, NULL, memory_order_relaxed);
   rsci_lock_take(calls->lock);
@@ -288,7 +327,8 @@ static const rsci_task_ops start_ops = {start_run, start_drop};
 
 /* The end. */
 
-static const char oversize_text[] = "the response is larger than the response limit";
+const char rsci_oversize[] = "the response is larger than the response limit";
+const char rsci_over_budget[] = "too many bytes of responses are in flight";
 
 const char rsci_unregistered[] = "unregistered";
 const char rsci_refused[] = "its callback refused a response";
@@ -346,10 +386,13 @@ void rsci_call_tell_end(rsca_call *call) {
 
 /* Claimed. */
 static void report(rsca_call *call, HRESULT status, const void *bytes, size_t size) {
-  if (SUCCEEDED(status) && (atomic_load(&call->overflow) || size > call->calls->response_limit)) {
+  const char *spoilt = atomic_load(&call->spoilt);
+  if (size > call->calls->response_limit)
+    spoilt = rsci_oversize;
+  if (SUCCEEDED(status) && spoilt) {
     status = E_OUTOFMEMORY;
-    bytes = oversize_text;
-    size = sizeof oversize_text - 1;
+    bytes = spoilt;
+    size = strlen(spoilt);
   }
   if (size > UINT32_MAX) /* a length at the interfaces has 32 bits */
     size = UINT32_MAX;
@@ -397,11 +440,11 @@ bool rsci_call_keep_bytes(rsca_call *call) {
     return true;
   }
   call->result.size = 0;
-  if (!rsci_buffer_append(&call->result, call->bytes, call->size)) {
-    static const char text[] = "out of memory while the result was copied";
+  if (!rsci_call_append(call, &call->result, call->bytes, call->size)) {
+    const char *spoilt = atomic_load(&call->spoilt);
     call->status = E_OUTOFMEMORY;
-    call->bytes = text;
-    call->size = sizeof text - 1;
+    call->bytes = spoilt ? spoilt : "out of memory while the result was copied";
+    call->size = strlen(call->bytes);
     return false;
   }
   call->bytes = call->result.data;

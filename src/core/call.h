@@ -20,6 +20,7 @@
 #include <rsca/call.h>
 #include <rsca/manager.h>
 
+#include "budget.h"
 #include "buffer.h"
 #include "engine.h"
 #include "registry.h"
@@ -27,6 +28,9 @@
 struct rsci_stream;
 
 typedef struct rsci_calls rsci_calls;
+
+/* Buffers of a call that are not larger stay with it, for the next call. Larger ones count, see rsci_call_append. */
+#define RSCI_KEPT_BYTES ((size_t)1024)
 
 /* Where the result of a call goes. */
 typedef struct rsci_sink_ops {
@@ -102,10 +106,10 @@ struct rsca_call {
   rsci_task late_task;                /* there are late reports */
   struct rsci_late *late, *last_late; /* these, oldest first; last_late counts where there is one. Manager's lock */
   size_t late_count;
-  bool late_posted;     /* late_task is on its way, and holds the call */
-  bool awaits_room;     /* room_task is waiting for room; thread that steps */
-  atomic_bool overflow; /* more was reported than a response may have */
-  HRESULT late_status;  /* for the native engine: what it will end with */
+  bool late_posted;             /* late_task is on its way, and holds the call */
+  bool awaits_room;             /* room_task is waiting for room; thread that steps */
+  _Atomic(const char *) spoilt; /* why its response is not whole, and the call fails; NULL: it is */
+  HRESULT late_status;          /* for the native engine: what it will end with */
 
   /* Set by the ending. */
   HRESULT status;
@@ -124,6 +128,8 @@ struct rsci_calls {
   size_t kept;    /* calls handed out and not yet given back, and other keepers */
   size_t bytes;   /* arguments of live calls */
   size_t response_limit;
+  rsci_budget *budget;  /* for responses, with the account as its parent; borrowed */
+  rsci_budget *account; /* for everything, where the manager is a script's in a worker; else NULL. Borrowed */
   uint64_t accepted, ended, failed_callbacks;
   rsca_call *free;
   _Atomic(const char *) cut; /* why no call starts any more; NULL: they do */
@@ -143,14 +149,16 @@ void rsci_calls_init(rsci_calls *calls, rsci_lock *lock, void (*quiet)(rsci_call
                      void (*gone)(rsci_calls *calls));
 void rsci_calls_fini(rsci_calls *calls);
 
+/* What a call and its small buffers take of the account, from when it is made to the end of its table. */
+#define RSCI_CALL_BYTES (sizeof(rsca_call) + 3 * RSCI_KEPT_BYTES)
+
 /* Keeps all this alive, beside the calls. Lock held. */
 void rsci_calls_keep(rsci_calls *calls);
 /* May call gone. No lock held. */
 void rsci_calls_unkeep(rsci_calls *calls);
 
 /* Lock held. A call of `action`, queued but not posted yet; NULL: out of memory. `big_args` is the caller's malloc of
- * the arguments and their NUL where they are larger than RSCI_ARGS_KEPT, taken over on success. */
-#define RSCI_ARGS_KEPT ((size_t)1024)
+ * the arguments and their NUL where that is more than RSCI_KEPT_BYTES, taken over on success. */
 rsca_call *rsci_calls_accept(rsci_calls *calls, rsci_action *action, const char *args, size_t args_size, char *big_args,
                              const rsci_sink *sink);
 
@@ -231,7 +239,13 @@ void rsci_call_end(rsca_call *call, HRESULT status, const char *text);
 /* Ends a call that has not started, likewise. False: it has. Any thread, the call held. */
 bool rsci_call_end_queued(rsca_call *call);
 
+/* Adds to its report or its result. False: there is no memory, or none in its manager's budget, which spoils it. */
+bool rsci_call_append(rsca_call *call, rsci_buffer *buffer, const void *bytes, size_t size);
+
 /* For sinks. No lock held. */
+
+/* Its result, which is the caller's to free from here on. */
+rsci_buffer rsci_call_take_result(rsca_call *call);
 
 /* Whether it is the parent's of a fork, and so is whoever would hear of it. */
 bool rsci_call_is_dropped(const rsca_call *call);
@@ -261,5 +275,9 @@ extern const char rsci_refused[];
 extern const char rsci_timed_out[];
 extern const char rsci_cancelled[];
 extern const char rsci_lost[];
+
+/* Why a response is not whole. */
+extern const char rsci_oversize[];
+extern const char rsci_over_budget[];
 
 #endif

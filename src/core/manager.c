@@ -40,6 +40,8 @@ static rsca_config with_defaults(const rsca_config *given) {
     config.response_limit = (size_t)64 << 20;
   if (config.response_limit > UINT32_MAX) /* a length at the interfaces has 32 bits */
     config.response_limit = UINT32_MAX;
+  if (config.response_bytes == 0)
+    config.response_bytes = config.response_limit > ((size_t)16 << 20) ? 4 * config.response_limit : (size_t)64 << 20;
   if (config.time_limit_ms == 0)
     config.time_limit_ms = config.workers > 0 ? 30000 : RSCA_NO_LIMIT;
   if (config.clean_up_ms == 0)
@@ -57,20 +59,24 @@ static uint64_t limit_of(uint32_t ms) {
   return ms == RSCA_NO_LIMIT ? UINT64_MAX : ms * RSCI_NS_PER_MS;
 }
 
-HRESULT rsci_manager_create(rsci_runner *runner, const rsca_config *config, rsca_manager **out) {
+HRESULT rsci_manager_create(rsci_runner *runner, const rsca_config *config, rsci_budget *account, rsca_manager **out) {
   *out = NULL;
+  if (!rsci_budget_charge(account, sizeof(rsca_manager)))
+    return E_OUTOFMEMORY;
   rsca_manager *manager = calloc(1, sizeof *manager);
   if (!manager)
-    return E_OUTOFMEMORY;
+    goto fail;
   if (!rsci_lock_init(&manager->lock))
     goto fail;
   if (!rsci_lock_init(&manager->watches_lock))
     goto fail_lock;
   manager->runner = runner;
   manager->config = with_defaults(config);
+  if (!(manager->budget = rsci_budget_create(manager->config.response_bytes, account)))
+    goto fail_watches_lock;
   bool pooled = manager->config.workers > 0;
   if (!rsci_service_init(&manager->service, manager, pooled ? runner : NULL))
-    goto fail_watches_lock;
+    goto fail_budget;
   if (pooled && !(manager->pool = rsci_pool_create(manager, manager->config.workers)))
     goto fail_service;
   manager->native = pooled ? rsci_pool_native(manager->pool) : rsci_native_create(runner);
@@ -88,17 +94,22 @@ HRESULT rsci_manager_create(rsci_runner *runner, const rsca_config *config, rsca
   rsci_runner_add_heir(runner, &manager->heir);
   rsci_calls_init(&manager->calls, &manager->lock, calls_quiet, calls_gone);
   manager->calls.response_limit = manager->config.response_limit;
+  manager->calls.budget = manager->budget;
+  manager->calls.account = account;
   *out = manager;
   return S_OK;
 
 fail_service:
   rsci_service_fini(&manager->service);
+fail_budget:
+  rsci_budget_release(manager->budget);
 fail_watches_lock:
   rsci_lock_fini(&manager->watches_lock);
 fail_lock:
   rsci_lock_fini(&manager->lock);
 fail:
   free(manager);
+  rsci_budget_discharge(account, sizeof *manager);
   return E_OUTOFMEMORY;
 }
 
@@ -111,7 +122,7 @@ HRESULT rsca_manager_create(const rsca_config *config, rsca_manager **out) {
   rsci_runner *runner = rsci_runner_create();
   if (!runner)
     return E_OUTOFMEMORY;
-  HRESULT status = rsci_manager_create(runner, config, out);
+  HRESULT status = rsci_manager_create(runner, config, NULL, out);
   rsci_runner_release(runner);
   return status;
 }
@@ -132,6 +143,8 @@ static void calls_gone(rsci_calls *calls) {
   rsci_shared_destroy(atomic_load(&manager->shared));
   rsci_lock_fini(&manager->watches_lock);
   rsci_lock_fini(&manager->lock);
+  rsci_budget_discharge(manager->budget->parent, sizeof *manager);
+  rsci_budget_release(manager->budget);
   free(manager);
 }
 
@@ -264,7 +277,7 @@ HRESULT rsci_manager_run(rsca_manager *manager, rsci_session *session, const cha
   if (id)
     *id = 0;
   char *big_args = NULL;
-  if (args_size > RSCI_ARGS_KEPT) {
+  if (args_size >= RSCI_KEPT_BYTES) {
     if (args_size == SIZE_MAX || !(big_args = malloc(args_size + 1)))
       return E_OUTOFMEMORY;
     memcpy(big_args, args, args_size);

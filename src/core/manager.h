@@ -39,6 +39,7 @@ struct rsca_manager {
   IProtocolManager protocol_manager;
   IPmHealthAndIdleMonitor health_monitor;
   rsca_config config;      /* no zeros left */
+  rsci_budget *budget;     /* for responses; held */
   rsci_runner *runner;     /* held */
   rsci_engine *native;     /* held; with a pool, its front */
   rsci_pool *pool;         /* NULL: none */
@@ -69,8 +70,9 @@ struct rsca_manager {
   rsci_watch *watches;
 };
 
-/* Like rsca_manager_create, on a runner that others use too. Holds `runner`. */
-HRESULT rsci_manager_create(rsci_runner *runner, const rsca_config *config, rsca_manager **out);
+/* Like rsca_manager_create, on a runner that others use too. Holds `runner`, and `account`: what all that the manager
+ * has counts against; NULL: nothing. */
+HRESULT rsci_manager_create(rsci_runner *runner, const rsca_config *config, rsci_budget *account, rsca_manager **out);
 
 /* Keeps it alive across something that may give back its last reference, and what follows from that. No lock held. */
 void rsci_manager_keep(rsca_manager *manager);

@@ -13,7 +13,7 @@ rsci_shared *rsci_manager_shared(rsca_manager *manager) {
   rsci_shared *there = rsci_manager_peek_shared(manager);
   if (there)
     return there;
-  rsci_shared *made = rsci_shared_create(manager->config.shared_bytes);
+  rsci_shared *made = rsci_shared_create(manager->config.shared_bytes, manager->calls.account);
   if (made && !atomic_compare_exchange_strong(&manager->shared, &there, made)) {
     rsci_shared_destroy(made); /* another thread was faster */
     return there;

@@ -76,7 +76,7 @@ rsci_action *rsci_native_action(rsci_engine *engine, const char *name, const cha
   if (!data)
     return NULL;
   *data = (function){fn, user, free_user};
-  rsci_action *action = rsci_action_create(engine, name, help, "[C]");
+  rsci_action *action = rsci_action_create(engine, name, help, "[C]", NULL);
   if (!action) {
     free(data);
     return NULL;
@@ -113,14 +113,14 @@ HRESULT rsci_native_finish(rsca_call *call, HRESULT status, const void *bytes, s
   bool fits = size <= call->calls->response_limit - call->report.size;
   if (size > 0 && !bytes)
     kept = E_INVALIDARG;
-  else if (!fits || !rsci_buffer_append(&call->report, bytes, size))
+  else if (!fits || !rsci_call_append(call, &call->report, bytes, size))
     kept = E_OUTOFMEMORY;
   if (kept != S_OK) {
     status = kept;
     call->report.size = 0;
   }
   if (kept == E_OUTOFMEMORY && !fits) {
-    atomic_store(&call->overflow, true);
+    atomic_store(&call->spoilt, rsci_oversize);
     status = S_OK; /* the end says that it did not fit */
   }
   call->late_status = status == E_PENDING ? E_FAIL : status;

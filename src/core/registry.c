@@ -27,11 +27,22 @@ static char *append(char *at, const char *text, size_t size) {
   return at + size;
 }
 
-rsci_action *rsci_action_create(rsci_engine *engine, const char *name, const char *help, const char *place) {
+/* Of the whole of it. */
+static size_t bytes_of(size_t name_size, size_t help_size, size_t place_size) {
+  return sizeof(rsci_action) + name_size + help_size + place_size;
+}
+
+rsci_action *rsci_action_create(rsci_engine *engine, const char *name, const char *help, const char *place,
+                                rsci_budget *account) {
   size_t name_size = strlen(name) + 1, help_size = strlen(help) + 1, place_size = strlen(place) + 1;
-  rsci_action *action = malloc(sizeof *action + name_size + help_size + place_size);
-  if (!action)
+  size_t size = bytes_of(name_size, help_size, place_size);
+  if (!rsci_budget_charge(account, size))
     return NULL;
+  rsci_action *action = malloc(size);
+  if (!action) {
+    rsci_budget_discharge(account, size);
+    return NULL;
+  }
   *action = (rsci_action){.hash = hash_name(name, name_size - 1), .refs = 1, .engine = engine};
   action->name_size = name_size - 1;
   char *end = append(action->name, name, name_size);
@@ -40,11 +51,16 @@ rsci_action *rsci_action_create(rsci_engine *engine, const char *name, const cha
   action->place = end;
   (void)append(end, place, place_size);
   rsci_engine_hold(engine);
+  rsci_budget_hold(account);
+  action->account = account;
   return action;
 }
 
 void rsci_action_free(rsci_action *action) {
   rsci_engine_release(action->engine);
+  rsci_budget_discharge(action->account,
+                        bytes_of(action->name_size + 1, strlen(action->help) + 1, strlen(action->place) + 1));
+  rsci_budget_release(action->account);
   free(action);
 }
 

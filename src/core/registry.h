@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "budget.h"
 #include "engine.h"
 
 typedef struct rsci_action rsci_action;
@@ -26,6 +27,7 @@ struct rsci_action {
   uint64_t number;     /* of its registration: tells it from others of its name; guarded by the manager's lock */
   uint64_t limit_ns;   /* its time limit; 0: the manager's, UINT64_MAX: none */
   size_t name_size;
+  rsci_budget *account;     /* that all of this counts against; held */
   const char *help, *place; /* after the name */
   char name[];
 };
@@ -36,8 +38,10 @@ typedef struct rsci_registry {
   size_t count;
 } rsci_registry; /* all zero is empty */
 
-/* With one reference; holds the engine. Strings are copied. NULL: out of memory. */
-rsci_action *rsci_action_create(rsci_engine *engine, const char *name, const char *help, const char *place);
+/* With one reference; holds the engine, and `account`, which may be NULL and is what it counts against. Strings are
+ * copied. NULL: out of memory. */
+rsci_action *rsci_action_create(rsci_engine *engine, const char *name, const char *help, const char *place,
+                                rsci_budget *account);
 
 /* Without telling the engine: for an action that never was registered. No lock held. */
 void rsci_action_free(rsci_action *action);

@@ -74,6 +74,30 @@ static void late_return(rsca_call *call, struct rsci_late *late) {
   rsci_lock_leave(call->calls->lock);
 }
 
+static size_t bytes_of_late(size_t size) {
+  return sizeof(struct rsci_late) + size;
+}
+
+static struct rsci_late *make_late(rsca_call *call, const void *bytes, size_t size) {
+  if (!rsci_budget_charge(call->calls->budget, bytes_of_late(size)))
+    return NULL;
+  struct rsci_late *late = malloc(bytes_of_late(size));
+  if (!late) {
+    rsci_budget_discharge(call->calls->budget, bytes_of_late(size));
+    return NULL;
+  }
+  late->next = NULL;
+  late->size = size;
+  if (size)
+    memcpy(late->bytes, bytes, size);
+  return late;
+}
+
+static void free_late(rsca_call *call, struct rsci_late *late) {
+  rsci_budget_discharge(call->calls->budget, bytes_of_late(late->size));
+  free(late);
+}
+
 /* Delivers in order, as far as there is room. True: all of them. */
 static bool deliver_late(rsca_call *call) {
   struct rsci_late *late;
@@ -87,7 +111,7 @@ static bool deliver_late(rsca_call *call) {
     }
     if (status == E_OUTOFMEMORY)
       rsci_call_lose(call);
-    free(late);
+    free_late(call, late);
   }
   return true;
 }
@@ -102,7 +126,7 @@ void rsci_call_flush_late(rsca_call *call) {
     if (status == E_OUTOFMEMORY)
       rsci_call_lose(call);
     wanted = wanted && SUCCEEDED(status);
-    free(late);
+    free_late(call, late);
   }
 }
 
@@ -110,7 +134,7 @@ void rsci_call_drop_late(rsca_call *call) {
   while (call->late) {
     struct rsci_late *late = call->late;
     call->late = late->next;
-    free(late);
+    free_late(call, late);
   }
 }
 
@@ -136,17 +160,13 @@ const rsci_task_ops rsci_late_ops = {late_run, late_drop};
 static HRESULT respond_later(rsca_call *call, const void *bytes, size_t size) {
   if (atomic_load(&call->phase) == RSCI_CALL_ENDED || rsca_call_cancelled(call))
     return RSCA_E_CANCELLED;
-  struct rsci_late *late = malloc(sizeof *late + size);
+  struct rsci_late *late = make_late(call, bytes, size);
   if (!late)
     return E_OUTOFMEMORY;
-  late->next = NULL;
-  late->size = size;
-  if (size)
-    memcpy(late->bytes, bytes, size);
   bool post;
   HRESULT status = late_put(call, late, &post);
   if (FAILED(status))
-    free(late);
+    free_late(call, late);
   else if (post && !rsci_engine_post(atomic_load(&call->engine), &call->late_task)) {
     rsci_call_let_go(call);
     return RSCA_E_CANCELLED;
@@ -171,9 +191,9 @@ static HRESULT tell(rsca_call *call, const void *bytes, size_t size) {
 /* A run. */
 static HRESULT join(rsca_call *call, const void *bytes, size_t size) {
   if (call->report.size > call->calls->response_limit - size)
-    atomic_store(&call->overflow, true);
-  bool fits = !atomic_load(&call->overflow);
-  return fits && rsci_buffer_append(&call->report, bytes, size) ? S_OK : E_OUTOFMEMORY;
+    atomic_store(&call->spoilt, rsci_oversize);
+  bool whole = !atomic_load(&call->spoilt);
+  return whole && rsci_call_append(call, &call->report, bytes, size) ? S_OK : E_OUTOFMEMORY;
 }
 
 HRESULT rsci_call_respond(rsca_call *call, const void *bytes, size_t size) {
@@ -187,15 +207,11 @@ HRESULT rsca_call_report(rsca_call *call, const void *bytes, size_t size) {
     return E_INVALIDARG;
   /* What goes beyond the limit makes the call fail, whatever its action returns: half a response is none. */
   if (size > call->calls->response_limit) {
-    atomic_store(&call->overflow, true);
+    atomic_store(&call->spoilt, rsci_oversize);
     return E_OUTOFMEMORY;
   }
   if (!call->sink.ops->report)
     return rsci_call_respond(call, bytes, size);
-  if (size > call->calls->response_limit) {
-    call->overflow = true; /* as of a run: it fails at its end */
-    return E_OUTOFMEMORY;
-  }
   if (!rsci_runner_is_stepped_here(atomic_load(&call->engine)->runner))
     return respond_later(call, bytes, size);
   /* In a step it is delivered at once, after those that came before it. */

@@ -8,6 +8,9 @@
 /* How long what was made to raise may take to do so before its call is answered without it. */
 #define ANSWER_NS (100 * RSCI_NS_PER_MS)
 
+/* What a script in a worker pays for a thread of its manager's: its stack, and a descriptor, of which there are few. */
+enum { THREAD_BYTES = 512 * 1024 };
+
 bool rsci_service_init(rsci_service *service, rsca_manager *manager, rsci_runner *runner) {
   *service = (rsci_service){.manager = manager, .runner = runner};
   if (!rsci_condition_init(&service->done))
@@ -155,15 +158,28 @@ static void *service_main(void *user) {
   if (alone)
     (void)pthread_detach(pthread_self());
   rsci_manager_tell_watches(manager);
+  rsci_budget_discharge(manager->calls.account, THREAD_BYTES);
   rsci_calls_unkeep(&manager->calls);
   return NULL;
+}
+
+/* Lock held. */
+static bool start_thread(rsci_service *service) {
+  rsci_budget *account = service->manager->calls.account;
+  if (!service->runner && !(service->runner = rsci_runner_create()))
+    return false;
+  if (!rsci_budget_charge(account, THREAD_BYTES))
+    return false;
+  bool started = rsci_thread_start(&service->thread, "rsca-service", 0, service_main, service);
+  if (!started)
+    rsci_budget_discharge(account, THREAD_BYTES);
+  return started;
 }
 
 bool rsci_service_start(rsci_service *service) {
   rsca_manager *manager = service->manager;
   rsci_lock_take(&manager->lock);
-  if (service->phase == RSCI_SERVICE_NONE && (service->runner || (service->runner = rsci_runner_create())) &&
-      rsci_thread_start(&service->thread, "rsca-service", 0, service_main, service)) {
+  if (service->phase == RSCI_SERVICE_NONE && start_thread(service)) {
     service->phase = RSCI_SERVICE_RUNS;
     rsci_calls_keep(&manager->calls);
   }

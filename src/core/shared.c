@@ -31,8 +31,9 @@ struct rsci_shared {
   entry **buckets;
   size_t bucket_count; /* a power of two, or 0 */
   size_t count;
-  size_t bytes;     /* what all entries take; never above the limit */
-  size_t key_bytes; /* of all keys */
+  size_t bytes;             /* what all entries take; never above the limit */
+  size_t key_bytes;         /* of all keys */
+  rsci_allowance allowance; /* for the bytes */
   rsci_timers timers;
 };
 
@@ -132,7 +133,7 @@ static rsca_value sum_of(const rsca_value *a, const rsca_value *b) {
 
 /* ---- Life ---- */
 
-rsci_shared *rsci_shared_create(size_t limit_bytes) {
+rsci_shared *rsci_shared_create(size_t limit_bytes, rsci_budget *account) {
   rsci_shared *shared = calloc(1, sizeof *shared);
   if (shared && !rsci_lock_init(&shared->lock)) {
     free(shared);
@@ -141,6 +142,7 @@ rsci_shared *rsci_shared_create(size_t limit_bytes) {
   if (shared) {
     shared->hash_key = rsci_hash_key_create();
     shared->limit_bytes = limit_bytes;
+    shared->allowance = rsci_allowance_of(account);
   }
   return shared;
 }
@@ -162,6 +164,7 @@ void rsci_shared_destroy(rsci_shared *shared) {
     free_entries(shared->buckets[i]);
   free(shared->buckets);
   rsci_timers_fini(&shared->timers);
+  rsci_allowance_end(&shared->allowance);
   rsci_lock_fini(&shared->lock);
   free(shared);
 }
@@ -211,6 +214,7 @@ static void take_out(operation *op, entry **place) {
   shared->count--;
   shared->bytes -= ENTRY_BYTES + gone->key_size + bytes_of(&gone->value);
   shared->key_bytes -= gone->key_size;
+  (void)rsci_allowance_fit(&shared->allowance, shared->bytes);
   gone->next = op->dead;
   op->dead = gone;
   if (shared->bucket_count > FEWEST_BUCKETS && shared->count < shared->bucket_count / 8)
@@ -269,7 +273,7 @@ static bool make_room(operation *op, size_t more) {
   rsci_shared *shared = op->shared;
   if (more > shared->limit_bytes - shared->bytes)
     sweep(op, SIZE_MAX);
-  return more <= shared->limit_bytes - shared->bytes;
+  return more <= shared->limit_bytes - shared->bytes && rsci_allowance_fit(&shared->allowance, shared->bytes + more);
 }
 
 /* An entry for the key, with no value yet. NULL: out of memory. */

@@ -3,7 +3,7 @@
  * what each of these does.
  *
  * Provides: rsci_shared
- * Uses:     hash, timers, refs, thread
+ * Uses:     budget, hash, timers, refs, thread
  * Threads:  any, but for create and destroy
  */
 #ifndef RSCI_SHARED_H
@@ -14,6 +14,8 @@
 #include <stdint.h>
 
 #include <rsca/shared.h>
+
+#include "budget.h"
 
 typedef struct rsci_shared rsci_shared;
 
@@ -28,8 +30,8 @@ typedef struct rsci_bytes {
 /* Memory that it takes besides keys and strings: for a key, and for a string. They count, too. */
 extern const size_t rsci_shared_key_bytes, rsci_shared_string_bytes;
 
-/* NULL: out of memory. */
-rsci_shared *rsci_shared_create(size_t limit_bytes);
+/* What it holds counts against `account` too, held, which may be NULL. NULL: out of memory. */
+rsci_shared *rsci_shared_create(size_t limit_bytes, rsci_budget *account);
 void rsci_shared_destroy(rsci_shared *shared);
 
 /* Keys are not empty, and values are one of the kinds. What is returned in a value is for rsca_value_release. */

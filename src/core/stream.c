@@ -5,7 +5,7 @@
 
 #include <rsca/status.h>
 
-rsci_stream *rsci_stream_create(rsci_engine *consumer, const rsci_task_ops *arrived, size_t limit, size_t limit_bytes) {
+rsci_stream *rsci_stream_create(rsci_engine *consumer, const rsci_task_ops *arrived, rsci_stream_limits limits) {
   rsci_stream *stream = calloc(1, sizeof *stream);
   if (!stream)
     return NULL;
@@ -17,8 +17,9 @@ rsci_stream *rsci_stream_create(rsci_engine *consumer, const rsci_task_ops *arri
   rsci_engine_hold(consumer);
   stream->consumer = consumer;
   stream->arrived.ops = arrived;
-  stream->limit = limit;
-  stream->limit_bytes = limit_bytes;
+  stream->limit = limits.count;
+  stream->limit_bytes = limits.bytes;
+  stream->allowance = rsci_allowance_of(limits.budget);
   return stream;
 }
 
@@ -39,6 +40,7 @@ void rsci_stream_release(rsci_stream *stream) {
     return;
   free_responses(stream->head);
   free(stream->final);
+  rsci_allowance_end(&stream->allowance);
   rsci_engine_release(stream->consumer);
   rsci_lock_fini(&stream->lock);
   free(stream);
@@ -70,6 +72,11 @@ static bool is_full(const rsci_stream *stream, size_t size) {
   return stream->count > 0 && (stream->count >= stream->limit || stream->bytes + size > stream->limit_bytes);
 }
 
+/* Lock held. What all that waits takes; that is less than its limits say, or one response. */
+static size_t bytes_held(const rsci_stream *stream) {
+  return stream->bytes + stream->count * sizeof(rsci_response);
+}
+
 HRESULT rsci_stream_put(rsci_stream *stream, const void *bytes, size_t size, bool force) {
   HRESULT status = S_OK;
   rsci_response *response = NULL;
@@ -78,6 +85,8 @@ HRESULT rsci_stream_put(rsci_stream *stream, const void *bytes, size_t size, boo
     status = RSCA_E_CANCELLED;
   else if (!force && is_full(stream, size))
     status = RSCA_E_BUSY;
+  else if (!rsci_allowance_fit(&stream->allowance, bytes_held(stream) + sizeof *response + size))
+    status = stream->count > 0 && !force ? RSCA_E_BUSY : E_OUTOFMEMORY;
   else if (!(response = copy(bytes, size)))
     status = E_OUTOFMEMORY;
   if (response) {
@@ -155,6 +164,7 @@ rsci_taken rsci_stream_take(rsci_stream *stream, rsci_response **out, HRESULT *s
       stream->tail = NULL;
     stream->count--;
     stream->bytes -= (*out)->size;
+    (void)rsci_allowance_fit(&stream->allowance, bytes_held(stream));
     tell_starved(stream);
   } else if (stream->finished && !stream->abandoned) {
     taken = RSCI_TAKEN_FINAL;
@@ -189,6 +199,7 @@ void rsci_stream_abandon(rsci_stream *stream) {
   rsci_response *dropped = stream->head;
   stream->head = stream->tail = NULL;
   stream->count = stream->bytes = 0;
+  (void)rsci_allowance_fit(&stream->allowance, 0);
   tell_starved(stream);
   rsci_lock_leave(&stream->lock);
   free_responses(dropped);

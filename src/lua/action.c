@@ -77,7 +77,7 @@ static int context_report(lua_State *L) {
     }
   }
   if (FAILED(status))
-    return rscl_fail(L, status, NULL, call->action->name);
+    return rscl_fail(L, status, status == E_OUTOFMEMORY ? atomic_load(&call->spoilt) : NULL, call->action->name);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -250,7 +250,7 @@ rscl_outcome rscl_action_returned(lua_State *L, rscl_state *state, rsca_call *ca
     HRESULT status = rsca_call_report(call, outcome.bytes, outcome.size);
     outcome.bytes = call->report.data;
     outcome.size = call->report.size;
-    if (status == E_OUTOFMEMORY && !atomic_load(&call->overflow)) { /* otherwise its end says that */
+    if (status == E_OUTOFMEMORY && !atomic_load(&call->spoilt)) { /* otherwise its end says that */
       static const char text[] = "not enough memory";
       outcome = (rscl_outcome){E_OUTOFMEMORY, text, sizeof text - 1};
     }
@@ -399,7 +399,8 @@ static unregistered *push_unregistered(lua_State *L) {
 /* Makes what its pool's manager knows of the action: the first time that the script is run. */
 static HRESULT publish(lua_State *L, rscl_state *state, const registration *reg, size_t number, unregistered *owner) {
   rsca_manager *manager = state->own;
-  rsci_action *action = rsci_action_create(rsci_pool_script(manager->pool), reg->name.data, reg->help, reg->place);
+  rsci_action *action = rsci_action_create(rsci_pool_script(manager->pool), reg->name.data, reg->help, reg->place,
+                                           rscl_worker_account(state));
   if (!action)
     return E_OUTOFMEMORY;
   action->slot = number;
@@ -472,7 +473,8 @@ int rscl_action_register(lua_State *L, rscl_state *state, int proxy, int first) 
   lua_rawseti(L, held, (lua_Integer)state->functions.free);
 
   lua_action *data = malloc(sizeof *data);
-  rsci_action *action = data ? rsci_action_create(&state->engine, reg.name.data, reg.help, reg.place) : NULL;
+  rsci_action *action =
+      data ? rsci_action_create(&state->engine, reg.name.data, reg.help, reg.place, rscl_worker_account(state)) : NULL;
   if (!action) {
     free(data);
     return rscl_fail(L, E_OUTOFMEMORY, NULL, NULL);

@@ -11,6 +11,7 @@
 #include "hanging.h"
 #include "native_proxy.h"
 #include "utf16.h"
+#include "worker.h"
 
 /* What such a manager is given: puts what it reports into the stream, from whatever thread. */
 typedef struct foreign_callback {
@@ -86,7 +87,8 @@ HRESULT rscl_foreign_start(lua_State *L, rscl_state *state, rscl_owner *object, 
   int index = lua_gettop(L);
   luaL_checkstack(L, 6, NULL);
   PCWSTR name16 = rscl_push_utf16(L, name), args16 = rscl_push_utf16(L, args);
-  rscl_subscription *sub = rscl_subscription_create(L, object, state, actions, FOREIGN_LIMIT, FOREIGN_LIMIT_BYTES);
+  const rsci_stream_limits limits = {FOREIGN_LIMIT, FOREIGN_LIMIT_BYTES, rscl_worker_account(state)};
+  rscl_subscription *sub = rscl_subscription_create(L, object, state, actions, limits);
   size_t name_bytes = (rsci_utf16_length(name16) + 1) * sizeof *name16;
   foreign_callback *callback = NULL;
   if (!sub || !(sub->foreign_name = malloc(name_bytes)))

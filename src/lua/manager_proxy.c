@@ -309,11 +309,15 @@ int rscl_manager_new(lua_State *L) {
   rscl_state *state = rscl_check_state(L);
   rscl_manager_options options = rscl_check_manager_options(L, 1);
   luaL_checkstack(L, 6, NULL);
+  luaL_argcheck(L, !state->worker || options.config.workers == 0, 1,
+                "a script of a pool makes no pools: how many threads there are is for its host to say");
+  rscl_worker_collect(L, state);
   manager_proxy *proxy = push_empty(L, RSCL_BOX);
   rsca_manager *manager;
   char message[4096] = "";
   HRESULT status = options.config.workers > 0 ? make_pool(state, &options, &manager, message, sizeof message)
-                                              : rsci_manager_create(state->engine.runner, &options.config, &manager);
+                                              : rsci_manager_create(state->engine.runner, &options.config,
+                                                                    rscl_worker_account(state), &manager);
   if (FAILED(status))
     return rscl_fail(L, status, *message ? message : NULL, NULL);
   /* The proxy's at once: should the rest raise, its finalizer gives it back. */

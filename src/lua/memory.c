@@ -3,14 +3,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-void rscl_memory_charge(rscl_memory *memory, size_t bytes) {
-  memory->used += bytes;
-  memory->charged += bytes;
-}
-
-void rscl_memory_discharge(rscl_memory *memory, size_t bytes) {
-  memory->used -= bytes;
-  memory->charged -= bytes;
+size_t rscl_memory_total(const rscl_memory *memory) {
+  return memory->used + rsci_budget_used(memory->account);
 }
 
 void *rscl_memory_allocate(void *user, void *block, size_t old_size, size_t size) {
@@ -23,9 +17,12 @@ void *rscl_memory_allocate(void *user, void *block, size_t old_size, size_t size
     return NULL;
   }
   size_t limit = memory->limit < SIZE_MAX - memory->reserve ? memory->limit + memory->reserve : SIZE_MAX;
-  if (size > old_size && (memory->used >= limit || size - old_size > limit - memory->used)) {
-    memory->refused = true;
-    return NULL;
+  if (size > old_size) {
+    size_t total = rscl_memory_total(memory);
+    if (total >= limit || size - old_size > limit - total) {
+      memory->refused = true;
+      return NULL;
+    }
   }
   void *moved = realloc(block, size);
   if (moved)

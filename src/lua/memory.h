@@ -2,7 +2,7 @@
  * The memory of a state of our own: counted, and refused beyond a limit; and what is raised where there is none.
  *
  * Provides: rscl_memory, rscl_memory_raise
- * Uses:     nothing
+ * Uses:     core/budget
  * Threads:  the state's own
  */
 #ifndef RSCL_MEMORY_H
@@ -13,16 +13,18 @@
 
 #include <lua.h>
 
+#include "core/budget.h"
+
 typedef struct rscl_memory {
-  size_t used, limit;
-  size_t reserve; /* what it may have beyond the limit, for now */
-  size_t charged; /* part of `used`: not Lua's */
-  bool refused;   /* something was, since this was last looked at */
+  size_t used;          /* by Lua */
+  rsci_budget *account; /* what is held for it outside of Lua; borrowed */
+  size_t limit;         /* of both together */
+  size_t reserve;       /* what it may have beyond the limit, for now */
+  bool refused;         /* something was, since this was last looked at */
 } rscl_memory;
 
-/* Counts what is held for the state outside of Lua. */
-void rscl_memory_charge(rscl_memory *memory, size_t bytes);
-void rscl_memory_discharge(rscl_memory *memory, size_t bytes);
+/* What it has, in Lua and outside. */
+size_t rscl_memory_total(const rscl_memory *memory);
 
 /* What an error and its traceback may take beyond the limit. */
 enum { RSCL_MEMORY_RESERVE = 256 * 1024 };

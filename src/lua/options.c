@@ -69,6 +69,8 @@ static void check_option(lua_State *L, int arg, const char *key, rscl_manager_op
     config->queue_bytes = (size_t)check_count(L, arg, key, INT32_MAX);
   else if (strcmp(key, "response_limit") == 0)
     config->response_limit = (size_t)check_count(L, arg, key, UINT32_MAX);
+  else if (strcmp(key, "response_bytes") == 0)
+    config->response_bytes = (size_t)check_count(L, arg, key, PTRDIFF_MAX);
   else if (strcmp(key, "memory_limit") == 0)
     config->memory_limit = (size_t)check_count(L, arg, key, PTRDIFF_MAX);
   else if (strcmp(key, "shared_bytes") == 0)
@@ -87,7 +89,7 @@ static void check_option(lua_State *L, int arg, const char *key, rscl_manager_op
     luaL_argerror(L, arg,
                   lua_pushfstring(L,
                                   "unknown option '%s' (script, chunk, workers, time_limit, memory_limit, queue_limit, "
-                                  "queue_bytes, response_limit, shared_bytes, drain)",
+                                  "queue_bytes, response_limit, response_bytes, shared_bytes, drain)",
                                   key));
 }
 

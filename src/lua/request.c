@@ -65,8 +65,7 @@ static void take_result(rscl_request *request, rsca_call *call) {
     return;
   }
   request->charged = call->result.capacity;
-  request->buffer = call->result;
-  call->result = (rsci_buffer){0};
+  request->buffer = rsci_call_take_result(call);
 }
 
 /* Gives the call's result to the request; on the state's thread. */

@@ -11,6 +11,7 @@
 #include "foreign_registration.h"
 #include "hanging.h"
 #include "manager_proxy.h"
+#include "worker.h"
 
 enum { MOST_AT_ONCE = 64 }; /* responses handed over before others have their turn */
 
@@ -41,11 +42,11 @@ rscl_subscription *rscl_subscription_of(const rscl_owner *object) {
 }
 
 rscl_subscription *rscl_subscription_create(lua_State *L, rscl_owner *object, rscl_state *state, const void *owner,
-                                            size_t limit, size_t limit_bytes) {
+                                            rsci_stream_limits limits) {
   rscl_subscription *sub = calloc(1, sizeof *sub);
   if (!sub)
     return NULL;
-  sub->stream = rsci_stream_create(&state->engine, &arrived_ops, limit, limit_bytes);
+  sub->stream = rsci_stream_create(&state->engine, &arrived_ops, limits);
   if (!sub->stream) {
     free(sub);
     return NULL;
@@ -366,8 +367,11 @@ HRESULT rscl_subscription_start(lua_State *L, rscl_state *state, rscl_owner *obj
   rsca_manager *manager = rscl_manager_test(L, proxy); /* a finalizer may have closed it */
   if (!manager)
     return RSCA_E_SHUTDOWN_IN_PROGRESS;
-  rscl_subscription *sub =
-      rscl_subscription_create(L, object, state, manager, manager->config.stream_limit, manager->config.stream_bytes);
+  /* In a worker it is the worker's own memory: nobody else's streams wait for what it does not take. */
+  rsci_budget *account = rscl_worker_account(state);
+  const rsci_stream_limits limits = {manager->config.stream_limit, manager->config.stream_bytes,
+                                     account ? account : manager->budget};
+  rscl_subscription *sub = rscl_subscription_create(L, object, state, manager, limits);
   if (!sub)
     return E_OUTOFMEMORY;
   if (handler) {

@@ -74,7 +74,7 @@ rscl_subscription *rscl_subscription_of(const rscl_owner *object);
 
 /* Makes it. `owner`: the manager, or the foreign object. The object has its one reference; NULL: out of memory. */
 rscl_subscription *rscl_subscription_create(lua_State *L, rscl_owner *object, rscl_state *state, const void *owner,
-                                            size_t limit, size_t limit_bytes);
+                                            rsci_stream_limits limits);
 
 /* Starts one whose handler, if any, is at `handler`, in the default session where it is `documented`; after a failure
  * it has no delivery. The object owns it.

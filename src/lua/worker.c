@@ -94,31 +94,36 @@ bool rscl_worker_has_room(const rscl_state *state, size_t bytes) {
   if (!state->worker)
     return true;
   const rscl_memory *memory = &state->worker->memory;
-  return memory->used < memory->limit && bytes <= memory->limit - memory->used;
+  size_t total = rscl_memory_total(memory);
+  return total < memory->limit && bytes <= memory->limit - total;
+}
+
+rsci_budget *rscl_worker_account(const rscl_state *state) {
+  return state->worker ? state->worker->memory.account : NULL;
 }
 
 bool rscl_worker_charge(rscl_state *state, size_t bytes) {
-  if (!rscl_worker_has_room(state, bytes)) {
+  if (!state->worker)
+    return true;
+  bool charged = rscl_worker_has_room(state, bytes) && rsci_budget_charge(state->worker->memory.account, bytes);
+  if (!charged)
     state->worker->memory.refused = true;
-    return false;
-  }
-  if (state->worker)
-    rscl_memory_charge(&state->worker->memory, bytes);
-  return true;
+  return charged;
 }
 
 void rscl_worker_discharge(rscl_state *state, size_t bytes) {
   if (state->worker)
-    rscl_memory_discharge(&state->worker->memory, bytes);
+    rsci_budget_discharge(state->worker->memory.account, bytes);
 }
 
 void rscl_worker_collect(lua_State *L, rscl_state *state) {
   rscl_worker *worker = state->worker;
-  if (!worker || worker->memory.charged <= worker->collect_at)
+  if (!worker || rsci_budget_used(worker->memory.account) <= worker->collect_at)
     return;
   lua_gc(L, LUA_GCCOLLECT);
   /* Again when there is twice as much, but never so late that there is no room for more. */
-  size_t most = worker->script->manager->config.memory_limit / 2, twice = 2 * worker->memory.charged;
+  size_t most = worker->script->manager->config.memory_limit / 2;
+  size_t twice = 2 * rsci_budget_used(worker->memory.account);
   if (twice < most / 2)
     twice = most / 2;
   worker->collect_at = twice < most ? twice : most;
@@ -148,7 +153,7 @@ static void retire(rscl_state *state, HRESULT status, const char *why) {
 }
 
 static bool is_full(const rscl_worker *worker) {
-  return worker->memory.used > worker->memory.limit - worker->script->manager->config.memory_limit / 8;
+  return rscl_memory_total(&worker->memory) > worker->memory.limit - worker->script->manager->config.memory_limit / 8;
 }
 
 static void look_at_memory(rscl_state *state, void *unused) {
@@ -188,8 +193,9 @@ void rscl_worker_settle(rscl_state *state) {
   if (worker->overruns >= MOST_OVERRUNS) {
     worker->overruns = 0;
     rscl_state_protect(state, look_at_time, NULL);
-  } else if (worker->memory.refused) {
+  } else if (worker->memory.refused || atomic_load_explicit(&worker->memory.account->refused, memory_order_relaxed)) {
     worker->memory.refused = false;
+    atomic_store(&worker->memory.account->refused, false);
     rscl_state_protect(state, look_at_memory, NULL);
   }
 }
@@ -269,7 +275,9 @@ static int open_main(lua_State *L) {
 
 static void close_lua(rscl_worker *worker) {
   worker->memory.limit = SIZE_MAX;
-  lua_close(worker->L);
+  if (worker->L)
+    lua_close(worker->L);
+  rsci_budget_release(worker->memory.account);
   free(worker->actions);
   free(worker);
 }
@@ -288,13 +296,15 @@ static rsci_engine *script_open(void *user, rsci_runner *runner) {
   worker->script = script;
   worker->runner = runner;
   worker->memory.limit = SIZE_MAX;
-  worker->L = lua_newstate(rscl_memory_allocate, &worker->memory);
+  size_t limit = script->manager->config.memory_limit;
+  worker->memory.account = rsci_budget_create(limit, NULL);
+  worker->L = worker->memory.account ? lua_newstate(rscl_memory_allocate, &worker->memory) : NULL;
   if (!worker->L) {
-    free(worker);
+    close_lua(worker);
     return NULL;
   }
   lua_State *L = worker->L;
-  worker->memory.limit = script->manager->config.memory_limit; /* while it is loaded: of all */
+  worker->memory.limit = limit; /* while it is loaded: of all */
   lua_pushcfunction(L, open_main);
   lua_pushlightuserdata(L, worker);
   int status = lua_pcall(L, 1, 0, 0);
@@ -312,9 +322,9 @@ static rsci_engine *script_open(void *user, rsci_runner *runner) {
   }
   lua_settop(L, 0);
   lua_gc(L, LUA_GCCOLLECT);
-  size_t limit = script->manager->config.memory_limit;
   worker->collect_at = limit / 4;
-  worker->memory.limit = limit < SIZE_MAX - worker->memory.used ? worker->memory.used + limit : SIZE_MAX;
+  size_t base = rscl_memory_total(&worker->memory);
+  worker->memory.limit = limit < SIZE_MAX - base ? base + limit : SIZE_MAX;
   rscl_state *state = rscl_push_box(L);
   lua_settop(L, 0);
   rsci_engine_hold(&state->engine);

@@ -54,6 +54,9 @@ bool rscl_worker_has_room(const rscl_state *state, size_t bytes);
 bool rscl_worker_charge(rscl_state *state, size_t bytes);
 void rscl_worker_discharge(rscl_state *state, size_t bytes);
 
+/* What counts them, on any thread; NULL: nothing does. Borrowed. */
+rsci_budget *rscl_worker_account(const rscl_state *state);
+
 /* Before more of that is asked for: Lua's collector does not see it, and garbage may hold it. [-0, +0, -] */
 void rscl_worker_collect(lua_State *L, rscl_state *state);
 

@@ -45,7 +45,7 @@ static int tear_down(void **state) {
 }
 
 static rsci_action *made(const char *name) {
-  rsci_action *action = rsci_action_create(&engine, name, "", "");
+  rsci_action *action = rsci_action_create(&engine, name, "", "", NULL);
   assert_non_null(action);
   return action;
 }
@@ -73,7 +73,7 @@ static void empty(rsci_registry *registry) {
 static void test_action_create_copies_strings_and_holds_engine(void **state) {
   (void)state;
   char name[] = "name", help[] = "help", place[] = "x.lua:1";
-  rsci_action *action = rsci_action_create(&engine, name, help, place);
+  rsci_action *action = rsci_action_create(&engine, name, help, place, NULL);
   assert_non_null(action);
   memset(name, '#', 4);
   memset(help, '#', 4);

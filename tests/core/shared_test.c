@@ -42,7 +42,7 @@ static rsci_shared *shared;
 static int set_up(void **state) {
   (void)state;
   atomic_store(&now_ns, 1000 * RSCI_NS_PER_SECOND);
-  shared = rsci_shared_create(LIMIT);
+  shared = rsci_shared_create(LIMIT, NULL);
   return shared ? 0 : -1;
 }
 

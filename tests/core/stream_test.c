@@ -77,7 +77,7 @@ static int tear_down(void **state) {
 }
 
 static rsci_stream *make_stream(size_t limit, size_t limit_bytes) {
-  rsci_stream *stream = rsci_stream_create(consumer, &arrived_ops, limit, limit_bytes);
+  rsci_stream *stream = rsci_stream_create(consumer, &arrived_ops, (rsci_stream_limits){limit, limit_bytes, NULL});
   assert_non_null(stream);
   return stream;
 }

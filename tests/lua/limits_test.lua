@@ -425,6 +425,148 @@ for _, place in ipairs(places) do
     assert(manager:subscribe("returns", "1001", heard.handler))
     T.equal(pools.wait_until(heard.has_ended), status.E_OUTOFMEMORY)
   end)
+
+  T.test(where .. ": response_bytes: of all that is put together at a time", function()
+    local manager <close> = open(responses .. [[
+      rsca.register("holds", function(args, ctx)
+        local good, err = ctx:report(("x"):rep(tonumber(args)))
+        tell "holds"
+        await(ctx, "go on")
+        return nil, err
+      end)
+    ]], { response_bytes = 10000 })
+    local first = assert(manager:run("holds", "8000"))
+    pools.wait_for(manager, "holds")
+    local second = assert(manager:run("holds", "8000"))
+    pools.wait_for(manager, "holds", 2)
+    local small = assert(manager:run("holds", "1000"))
+    pools.wait_for(manager, "holds", 3)
+    manager:shared():set("go on", true)
+    T.equal(#first:await(), 8000)
+    local response, err = second:await()
+    T.equal(response, nil)
+    T.equal(err.status, status.E_OUTOFMEMORY)
+    T.equal(err.message, "too many bytes of responses are in flight")
+    T.equal(#small:await(), 1000, "1 KiB has always its place")
+    for _ = 1, 10 do
+      T.equal(#manager:call("holds", "8000"), 8000)
+    end
+  end)
+
+  T.test(where .. ": response_bytes: of all that waits for consumers, whose streams wait, or end with E_OUTOFMEMORY",
+    function()
+      local manager <close> = open([[
+        rsca.register("streams", function(args, ctx)
+          for _ = 1, 100 do
+            local good, err = ctx:report(("x"):rep(1000))
+            if not good then
+              return nil, err
+            end
+          end
+        end)
+      ]], { response_bytes = 50000 })
+      local streams = {}
+      for i = 1, 20 do
+        streams[i] = assert(manager:responses("streams"))
+      end
+      local counts = { whole = 0, cut = 0 }
+      for _, stream in ipairs(streams) do
+        local count = 0
+        local whole, err = pcall(function()
+          for response in stream do
+            count = count + #response
+          end
+        end)
+        if whole then
+          T.equal(count, 100000)
+        else
+          T.equal(err.status, status.E_OUTOFMEMORY)
+        end
+        local kind = whole and "whole" or "cut"
+        counts[kind] = counts[kind] + 1
+      end
+      T.truthy(counts.whole > 0 and counts.cut > 0, "some had their place, some had none")
+      T.equal(#manager:call("works", "on"), 2)
+    end)
 end
+
+-- ---- What a script makes beside its Lua values ----
+
+T.test("a script of a pool makes no pools", function()
+  local manager <close> = pools.open [[
+    rsca.register("pool", function()
+      return select(2, pcall(rsca.manager, { chunk = "", workers = 1 }))
+    end)
+  ]]
+  T.match(manager:call("pool"), "a script of a pool makes no pools")
+end)
+
+-- Each makes one more of it, and gives what may have failed; `most`: a number of them that is beyond the limit of 4 MiB.
+for _, case in ipairs {
+  { "managers", 40000, "kept[#kept + 1], err = rsca.manager()" },
+  { "managers with a time limit, and so a thread", 10, [[
+    kept[#kept + 1], err = rsca.manager { time_limit = 1e6 }
+    if not err then
+      kept[#kept]:register("waits", function(_, c) c:sleep(1e6) end)
+      _, err = kept[#kept]:run("waits")
+    end
+  ]] },
+  { "names and help of actions", 50, "_, err = m:register(('n'):rep(50000) .. i, { help = ('h'):rep(50000) }, print)" },
+  { "calls that wait", 1200, "_, err = m:run('waits', '', print)" },
+  { "arguments of calls", 50, "_, err = m:run('waits', ('x'):rep(100000), print)" },
+  { "shared values", 50, "_, err = m:shared():set('k' .. i, ('x'):rep(100000))" },
+} do
+  local what, most, makes = table.unpack(case)
+  T.test("memory limit: what a script makes beside its Lua values counts: " .. what, function()
+    local manager <close> = pools.open(([[
+      rsca.register("makes", function()
+        local kept, err, _ = {}, nil, nil
+        local m = assert(rsca.manager { queue_limit = 1 << 20, queue_bytes = 1 << 30, shared_bytes = 1 << 30 })
+        m:register("waits", function(_, ctx) ctx:sleep(1e6) end)
+        for i = 1, %d do
+          local good, message = pcall(function() %s end)
+          if err or not good then
+            m:close()
+            return (err and err.name or message) .. " " .. i
+          end
+        end
+        return "all of them"
+      end)
+    ]]):format(most, makes), { memory_limit = 4 * MIB, time_limit = 60 })
+    for _ = 1, 3 do
+      local problem, err = manager:call("makes")
+      if not problem then
+        problem = ("%s: %s 0"):format(err.name, err.message)
+      end
+      T.truthy(problem:find("^E_OUTOFMEMORY.* %d+$") or problem:find("^not enough memory %d+$"), problem)
+    end
+  end)
+end
+
+T.test("memory limit: what calls in a script's own manager report counts", function()
+  local manager <close> = pools.open([[
+    rsca.register("joins", function(_, ctx)
+      local m <close> = rsca.manager()
+      m:register("reports", function(_, own)
+        own:report(("x"):rep(1 << 20))
+        own:sleep(1e6)
+      end)
+      local requests, failed = {}, 0
+      for i = 1, 100 do
+        requests[i] = m:run("reports") or nil
+      end
+      for _, request in pairs(requests) do
+        local _, err = request:await(0)
+        failed = failed + (err.name == "E_OUTOFMEMORY" and 1 or 0)
+        m:cancel(request.id, 0)
+      end
+      return failed
+    end)
+  ]], { memory_limit = 8 * MIB, time_limit = 60 })
+  for _ = 1, 3 do
+    local failed = tonumber(manager:call("joins"))
+    T.truthy(failed >= 90, failed)
+  end
+end)
 
 T.finish()

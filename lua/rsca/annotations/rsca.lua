@@ -91,6 +91,7 @@ local rsca = {}
 ---@field memory_limit? integer bytes that a worker's state may have beyond what its script took: otherwise 64 MiB
 ---@field response_limit? integer bytes of one response; of a run, with all that it reports: otherwise 64 MiB
 ---@field drain? number seconds that m:shutdown() lets calls run on: otherwise 5
+---@field response_bytes? integer bytes of all responses of more than 1 KiB that are being put together or wait to be delivered; a call that needs more fails: otherwise 4 times `response_limit`, at least 64 MiB
 ---@field queue_limit? integer how many calls may be accepted and not yet ended: from 1, otherwise 4096
 ---@field queue_bytes? integer how many bytes their arguments may have together: from 1, otherwise 64 MiB
 ---@field shared_bytes? integer how many bytes its shared values may take together: from 1, otherwise 64 MiB
