@@ -45,8 +45,9 @@ typedef struct rsca_manager rsca_manager;
 
 /* All zero is a good configuration; a zero in a field means the value in brackets. */
 typedef struct rsca_config {
-  uint32_t queue_limit;   /* calls accepted and not yet ended [4096] */
-  size_t queue_bytes;     /* bytes of their arguments [64 MiB] */
+  uint32_t queue_limit;   /* calls accepted and not yet ended; what its own workers' threads ask for, in actions and
+                             callbacks, has half of the places [4096] */
+  size_t queue_bytes;     /* bytes of their arguments; likewise [64 MiB] */
   uint32_t drain_ms;      /* how long a Shutdown(FALSE) lets calls end before it cuts them [5000] */
   uint32_t stream_limit;  /* responses of one registration that wait for a consumer that lags [256] */
   size_t stream_bytes;    /* bytes of these [1 MiB] */

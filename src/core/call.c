@@ -115,7 +115,7 @@ static void give_back(rsci_calls *calls, rsca_call *call) {
 static const rsci_task_ops start_ops, cancel_ops;
 
 rsca_call *rsci_calls_accept(rsci_calls *calls, rsci_action *action, const char *args, size_t args_size, char *big_args,
-                             const rsci_sink *sink) {
+                             const rsci_sink *sink, bool inner) {
   if (!reserve_place(calls))
     return NULL;
   rsca_call *call = take_call(calls);
@@ -161,6 +161,7 @@ rsca_call *rsci_calls_accept(rsci_calls *calls, rsci_action *action, const char 
   call->accepted_ns = rsci_coarse_ns();
   call->watch = RSCI_WATCH;
   call->pooled = false;
+  call->inner = inner;
   atomic_store_explicit(&call->spoilt, NULL, memory_order_relaxed);
   call->sink = *sink;
   call->fiber = NULL;
@@ -173,6 +174,10 @@ rsca_call *rsci_calls_accept(rsci_calls *calls, rsci_action *action, const char 
   calls->hanging += sink->hangs;
   calls->kept++;
   calls->bytes += args_size;
+  if (inner) {
+    calls->inner++;
+    calls->inner_bytes += args_size;
+  }
   calls->accepted++;
   return call;
 }
@@ -198,6 +203,10 @@ static void leave_table(rsca_call *call) {
   calls->live--;
   calls->hanging -= call->sink.hangs;
   calls->bytes -= call->args.size;
+  if (call->inner) {
+    calls->inner--;
+    calls->inner_bytes -= call->args.size;
+  }
   calls->ended++;
 }
 

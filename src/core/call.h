@@ -94,6 +94,7 @@ struct rsca_call {
   unsigned seen_progress;               /* of its runner, when the service last looked whether it ends */
   rsca_call *pool_next, *pool_previous; /* in the queue of a pool; its lock */
   bool pooled;                          /* it is there */
+  bool inner;                           /* made on a thread of its manager's pool: by an action, or a callback there */
   uint64_t id;
   struct rsci_session *session; /* of a registration by a documented method, else NULL; manager's lock */
   rsca_call *session_next;
@@ -123,10 +124,11 @@ struct rsci_calls {
   rsca_call **table; /* by id & mask; ids skip places that are taken */
   size_t mask;       /* table size - 1; only valid with a table */
   uint64_t last_id;
-  size_t hanging; /* of the live ones, those whose sink hangs on a proxy */
-  size_t live;    /* accepted and not yet ended */
-  size_t kept;    /* calls handed out and not yet given back, and other keepers */
-  size_t bytes;   /* arguments of live calls */
+  size_t hanging;            /* of the live ones, those whose sink hangs on a proxy */
+  size_t live;               /* accepted and not yet ended */
+  size_t kept;               /* calls handed out and not yet given back, and other keepers */
+  size_t bytes;              /* arguments of live calls */
+  size_t inner, inner_bytes; /* of these, what the threads of the manager's pool have accepted */
   size_t response_limit;
   rsci_budget *budget;  /* for responses, with the account as its parent; borrowed */
   rsci_budget *account; /* for everything, where the manager is a script's in a worker; else NULL. Borrowed */
@@ -160,7 +162,7 @@ void rsci_calls_unkeep(rsci_calls *calls);
 /* Lock held. A call of `action`, queued but not posted yet; NULL: out of memory. `big_args` is the caller's malloc of
  * the arguments and their NUL where that is more than RSCI_KEPT_BYTES, taken over on success. */
 rsca_call *rsci_calls_accept(rsci_calls *calls, rsci_action *action, const char *args, size_t args_size, char *big_args,
-                             const rsci_sink *sink);
+                             const rsci_sink *sink, bool inner);
 
 /* Lock held. The next call of the table from `*place` on, which is at 0 first: one that has ended may still be there.
  * NULL: there is no more. */

@@ -272,6 +272,16 @@ bool rsci_manager_start_threads(rsca_manager *manager) {
   return start_threads(manager, true);
 }
 
+/* Lock held. What its own threads ask for has half of the places: what comes from elsewhere always finds some. */
+static bool is_full(const rsca_manager *manager, bool inner, size_t args_size) {
+  const rsca_config *config = &manager->config;
+  const rsci_calls *calls = &manager->calls;
+  return calls->live >= config->queue_limit || args_size > config->queue_bytes - calls->bytes ||
+         calls->kept / 4 > config->queue_limit || /* ended, but not forgotten by who runs them */
+         (inner && (calls->inner >= (config->queue_limit + 1) / 2 ||
+                    args_size + calls->inner_bytes > config->queue_bytes - config->queue_bytes / 2));
+}
+
 HRESULT rsci_manager_run(rsca_manager *manager, rsci_session *session, const char *name, size_t name_size,
                          const char *args, size_t args_size, const rsci_sink *sink, uint64_t *id) {
   if (id)
@@ -286,6 +296,7 @@ HRESULT rsci_manager_run(rsca_manager *manager, rsci_session *session, const cha
   HRESULT status = S_OK;
   rsca_call *call = NULL;
   bool ready = true;
+  bool inner = manager->pool && rsci_pool_is_worker(manager->pool);
   rsci_manager_drop_inherited(manager);
   rsci_lock_take(&manager->lock);
   rsci_action *action = rsci_registry_find(&manager->registry, name, name_size);
@@ -307,13 +318,11 @@ HRESULT rsci_manager_run(rsca_manager *manager, rsci_session *session, const cha
     status = RSCA_E_NOT_FOUND;
   else if (session && find_in_session(session, name, name_size))
     status = RSCA_E_ALREADY_EXISTS;
-  else if (manager->calls.live >= manager->config.queue_limit ||
-           manager->calls.kept / 4 > manager->config.queue_limit || /* ended, but not forgotten by who runs them */
-           args_size > manager->config.queue_bytes - manager->calls.bytes)
+  else if (is_full(manager, inner, args_size))
     status = RSCA_E_BUSY;
   else if (!ready)
     status = E_OUTOFMEMORY;
-  else if (!(call = rsci_calls_accept(&manager->calls, action, args, args_size, big_args, sink)))
+  else if (!(call = rsci_calls_accept(&manager->calls, action, args, args_size, big_args, sink, inner)))
     status = E_OUTOFMEMORY;
   uint64_t accepted_id = call ? call->id : 0;
   if (call && limit_ns != UINT64_MAX)

@@ -31,6 +31,11 @@ struct worker {
   uint64_t seen_ns;
 };
 
+/* Calls by pool_next. */
+typedef struct queue {
+  rsca_call *head, *tail;
+} queue;
+
 /* An engine that passes calls on. */
 typedef struct front {
   rsci_engine engine;
@@ -45,8 +50,9 @@ struct rsci_pool {
   void *script_user;
 
   atomic_size_t queued;
-  rsci_lock lock; /* Protects what follows; a runner may be kicked inside it */
-  rsca_call *head, *tail;
+  rsci_lock lock;  /* Protects what follows; a runner may be kicked inside it */
+  queue queues[2]; /* of others' calls, and of those that its own threads made */
+  bool own_turn;   /* whose turn it is */
   worker *idle;
   size_t count, capacity;
   bool started;
@@ -66,28 +72,42 @@ static _Thread_local const rsci_pool *pool_of_this_thread;
 /* ---- The queue ---- */
 
 static void put(rsci_pool *pool, rsca_call *call) {
+  queue *into = &pool->queues[call->inner];
   call->pool_next = NULL;
-  call->pool_previous = pool->tail;
-  if (pool->tail)
-    pool->tail->pool_next = call;
+  call->pool_previous = into->tail;
+  if (into->tail)
+    into->tail->pool_next = call;
   else
-    pool->head = call;
-  pool->tail = call;
+    into->head = call;
+  into->tail = call;
   call->pooled = true;
   (void)atomic_fetch_add(&pool->queued, 1);
 }
 
 static void take(rsci_pool *pool, rsca_call *call) {
+  queue *from = &pool->queues[call->inner];
   if (call->pool_previous)
     call->pool_previous->pool_next = call->pool_next;
   else
-    pool->head = call->pool_next;
+    from->head = call->pool_next;
   if (call->pool_next)
     call->pool_next->pool_previous = call->pool_previous;
   else
-    pool->tail = call->pool_previous;
+    from->tail = call->pool_previous;
   call->pooled = false;
   (void)atomic_fetch_sub(&pool->queued, 1);
+}
+
+/* In turns: what actions call for goes on, and can't keep out what comes from elsewhere. NULL: nothing is there. */
+static rsca_call *take_next(rsci_pool *pool) {
+  rsca_call *call = pool->queues[pool->own_turn].head;
+  if (!call)
+    call = pool->queues[!pool->own_turn].head;
+  if (call) {
+    pool->own_turn = !call->inner;
+    take(pool, call);
+  }
+  return call;
 }
 
 static bool front_submit(rsci_engine *engine, rsca_call *call) {
@@ -128,9 +148,7 @@ static rsci_task *feed(void *feeder) {
   if (pool->script && !w->script)
     return NULL; /* its state is being made, or goes: that steps, too */
   rsci_lock_take(&pool->lock);
-  rsca_call *call = pool->head;
-  if (call)
-    take(pool, call);
+  rsca_call *call = take_next(pool);
   rsci_lock_leave(&pool->lock);
   if (!call)
     return NULL;
@@ -368,7 +386,7 @@ static void leave_idle(worker *w) {
 static bool go_idle(worker *w) {
   rsci_pool *pool = w->pool;
   rsci_lock_take(&pool->lock);
-  bool idle = !pool->head || atomic_load(&w->retiring);
+  bool idle = atomic_load(&pool->queued) == 0 || atomic_load(&w->retiring);
   if (idle) {
     w->next_idle = pool->idle;
     pool->idle = w;
@@ -690,6 +708,10 @@ void rsci_pool_close(rsci_pool *pool) {
 
 bool rsci_pool_is_done(rsci_pool *pool) {
   return atomic_load(&pool->done);
+}
+
+bool rsci_pool_is_worker(const rsci_pool *pool) {
+  return pool_of_this_thread == pool;
 }
 
 bool rsci_pool_is_here(rsci_pool *pool) {

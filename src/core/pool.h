@@ -66,6 +66,9 @@ void rsci_pool_set_aside(rsci_pool *pool, rsci_runner *runner);
  * place. On its own thread. */
 void rsci_pool_retire(rsci_pool *pool, const rsci_runner *runner);
 
+/* Whether this is the thread of one of its workers. */
+bool rsci_pool_is_worker(const rsci_pool *pool);
+
 /* Whether this is one of its workers, or its service. */
 bool rsci_pool_is_here(rsci_pool *pool);
 

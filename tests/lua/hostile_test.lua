@@ -163,6 +163,34 @@ T.test("messages of workers are bounded in bytes while nobody listens, and what 
   T.equal(heard, 5 << 20, "one alone may be larger")
 end)
 
+T.test("an action that calls for itself without end keeps nobody out", function()
+  for _, way in ipairs { "rsca.subscribe('breeds', args, print)", "rsca.run('breeds', args, print)" } do
+    local manager <close> = pools.open(([[
+      rsca.register("breeds", function(args)
+        for _ = 1, 3 do
+          local accepted, err = %s
+          if not accepted then
+            shared:set("refused", err.name)
+          end
+        end
+      end)
+    ]]):format(way), { queue_limit = 100 })
+    assert(manager:run("breeds", ("x"):rep(10)))
+    pools.wait_until(function() return manager:shared():get("refused") end)
+    T.equal(manager:shared():get("refused"), "ERROR_BUSY")
+    for i = 1, 200 do
+      T.equal(manager:call("works", i), tostring(i))
+    end
+    local requests = {}
+    for i = 1, 49 do
+      requests[i] = assert(manager:run("works", i))
+    end
+    for i = 1, 49 do
+      T.equal(requests[i]:await(), tostring(i))
+    end
+  end
+end)
+
 T.test("an error that a script has tampered with holds up nobody", function()
   local manager <close> = pools.open([[
     local function forever() while true do end end
