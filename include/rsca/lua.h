@@ -50,7 +50,7 @@ typedef struct rsca_lua_script {
   const char *text; /* Lua text; Copied */
   size_t size;      /* bytes of text; 0: up to its NUL */
   const char *name; /* for messages; may be NULL: the path, or "script". Copied */
-  /* Called in each new state, on the worker's thread (the first time on that of rsca_lua_load_script), after the
+  /* Called in each new state, on the worker's thread (the first time on one for that alone), after the
    * standard libraries and rsca, before the script: for modules of the host's. It may raise; what it leaves on the
    * stack is dropped. May be NULL. */
   int (*open_state)(lua_State *L, void *user);
@@ -59,19 +59,22 @@ typedef struct rsca_lua_script {
 } rsca_lua_script;
 
 /*
- * Gives a pool, a manager with workers, its script, before the first call. The first worker's state is made here, on
- * this thread, and runs it: what it registers (rsca.register) are the manager's actions from here on. Each other worker
- * runs the same text when it starts, and may register the same names only. What the script calls while it is run is
- * queued, and done afterwards; it can't wait for that. Its states have the standard libraries; `print` goes to
- * rsca.log; debug.sethook and os.exit are not there.
+ * Gives a pool, a manager with workers, its script, before the first call. The first worker's state is made, on a
+ * thread of its own, and runs it; this waits for that, as long as the manager's time limit says and a little more. What
+ * it registers (rsca.register) are the manager's actions from here on. Each other worker runs the same text when it
+ * starts, and may register the same names only. What the script calls while it is run is queued, and done afterwards;
+ * it can't wait for that. Its states have the standard libraries; `print` goes to rsca.log; debug.sethook and os.exit
+ * are not there.
  *
  *   message  the size bytes there get what went wrong, with a traceback, NUL-terminated; "" on success and where
  *            the status says all. May be NULL where size is 0
  *
  * S_OK; E_INVALIDARG (no pool, neither or both of path and text); RSCA_E_NOT_FOUND: the file can't be read; E_FAIL: the
  * script does not compile, or raised; RSCA_E_INVALID_STATE: it has a script, or there was a call;
- * RSCA_E_SHUTDOWN_IN_PROGRESS; E_OUTOFMEMORY. On a failure the manager has no script and no actions of it, calls of
- * these end with RSCA_E_CANCELLED, and `user` stays the caller's.
+ * RSCA_E_SHUTDOWN_IN_PROGRESS; E_OUTOFMEMORY; RSCA_E_TIMEOUT: it did not come back in time, in something that can't be
+ * stopped. On a failure the manager has no script and no actions of it, and calls of these end with RSCA_E_CANCELLED;
+ * `user` stays the caller's, but after RSCA_E_TIMEOUT: then free_user is called when the script has come back, and the
+ * manager takes no other script.
  */
 RSCA_API HRESULT rsca_lua_load_script(rsca_manager *manager, const rsca_lua_script *script, char *message, size_t size);
 

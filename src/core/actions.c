@@ -47,6 +47,9 @@ HRESULT rsci_manager_put(rsca_manager *manager, rsci_action *action, const rsci_
   rsci_lock_take(&manager->lock);
   if (manager->state != RSCI_OPEN)
     status = RSCA_E_SHUTDOWN_IN_PROGRESS;
+  else if (manager->pool && action->engine == rsci_pool_script(manager->pool) &&
+           !rsci_pool_takes_actions(manager->pool))
+    status = RSCA_E_CANCELLED; /* nobody waits any more for the script that says so */
   else if (rsci_registry_find(&manager->registry, action->name, action->name_size) != expected)
     status = RSCA_E_ALREADY_EXISTS;
   else if (!rsci_registry_reserve(&manager->registry))

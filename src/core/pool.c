@@ -56,8 +56,10 @@ struct rsci_pool {
   worker *idle;
   size_t count, capacity;
   bool started;
-  bool loading, start_wanted; /* its script is being loaded; threads wait for that */
-  unsigned forks;             /* the process that its threads are of */
+  atomic_bool loading; /* its script is; threads wait for that */
+  atomic_bool gave_up; /* on a script that did not come back: there will be no other */
+  bool start_wanted;
+  unsigned forks; /* the process that its threads are of */
 
   /* The service's thread. */
   bool cut, ending;
@@ -257,6 +259,8 @@ rsci_pool *rsci_pool_create(rsca_manager *manager, unsigned workers) {
   pool->forks = rsci_forks();
   atomic_init(&pool->queued, 0);
   atomic_init(&pool->done, false);
+  atomic_init(&pool->loading, false);
+  atomic_init(&pool->gave_up, false);
   pool->capacity = capacity;
   pool->native_front = make_front(pool, &native_front_ops);
   pool->script_front = make_front(pool, &script_front_ops);
@@ -288,36 +292,139 @@ void rsci_pool_free(rsci_pool *pool) {
   free(pool);
 }
 
+/* ---- Loading ---- */
+
+/* How much longer than its time limit a script may take before nobody waits for it any more. */
+enum { LATE_CLEAN_UPS = 4 };
+#define LATE_NS RSCI_NS_PER_SECOND
+
+/* How often a wait for a script is looked at by who waits. */
+#define LOOK_NS (20 * RSCI_NS_PER_MS)
+
+/* The first context is made on a thread of its own: a script may never come back. */
+typedef struct loader {
+  worker *first;
+  const rsci_script_ops *ops;
+  void *user;
+  rsci_thread thread;
+  /* The pool's lock: */
+  rsci_condition ended;
+  rsci_engine *script; /* what came of it */
+  bool done;
+  bool left; /* nobody waits: the thread owns all this, the worker and `user`, and keeps the manager */
+} loader;
+
+static void free_loader(loader *of) {
+  rsci_condition_fini(&of->ended);
+  free(of);
+}
+
+/* On its thread, when nobody waits any more. */
+static void discard_load(loader *of) {
+  rsca_manager *manager = of->first->pool->manager;
+  if (of->script) {
+    of->ops->close(of->user, of->script);
+    rsci_engine_release(of->script);
+  }
+  of->ops->free(of->user);
+  free_worker(of->first);
+  free_loader(of);
+  rsci_calls_unkeep(&manager->calls);
+}
+
+static void *load_main(void *user) {
+  loader *self = user;
+  rsci_pool *pool = self->first->pool;
+  pool_of_this_thread = pool; /* what runs in there is one of its actions */
+  rsci_runner_move_here(self->first->runner);
+  rsci_engine *script = self->ops->open(self->user, self->first->runner);
+  rsci_lock_take(&pool->lock);
+  self->script = script;
+  self->done = true;
+  bool left = self->left;
+  rsci_condition_tell_all(&self->ended);
+  rsci_lock_leave(&pool->lock);
+  if (left)
+    discard_load(self);
+  return NULL;
+}
+
 /* The worker that the first context is for. NULL: too late, or another is being loaded. */
 static worker *begin_load(rsci_pool *pool) {
   worker *first = NULL;
   rsci_lock_take(&pool->lock);
-  if (!pool->script && !pool->started && !pool->loading && !atomic_load(&pool->done)) {
+  if (!pool->script && !pool->started && !atomic_load(&pool->loading) && !pool->gave_up && !atomic_load(&pool->done)) {
     first = pool->workers[0];
-    pool->loading = true;
+    atomic_store(&pool->loading, true);
   }
   rsci_lock_leave(&pool->lock);
   return first;
 }
 
-/* False: nobody takes it any more. */
-static bool end_load(worker *first, const rsci_script_ops *ops, void *user, rsci_engine *script) {
-  rsci_pool *pool = first->pool;
-  rsci_lock_take(&pool->lock);
-  bool taken = script && !atomic_load(&pool->done);
-  if (taken) {
-    first->script = script;
-    pool->script = ops;
-    pool->script_user = user;
+/* Waits for the script, for as long as it may take and is wanted. False: it is left to itself. Lock held. */
+static bool wait_for_load(loader *of) {
+  rsci_pool *pool = of->first->pool;
+  const rsca_manager *manager = pool->manager;
+  uint64_t due_ns = UINT64_MAX;
+  if (manager->limit_ns != UINT64_MAX)
+    due_ns =
+        rsci_now_ns() + manager->limit_ns + LATE_CLEAN_UPS * RSCI_NS_PER_MS * manager->config.clean_up_ms + LATE_NS;
+  while (!of->done) {
+    uint64_t now_ns = rsci_now_ns();
+    if (now_ns >= due_ns || !of->ops->is_wanted(of->user))
+      return false;
+    rsci_condition_wait_until(&of->ended, &pool->lock, now_ns + LOOK_NS);
   }
-  pool->loading = false;
+  return true;
+}
+
+/* Lock held. Another one takes the place of the worker that is being loaded, if it can be had. */
+static void leave_load(loader *of) {
+  rsci_pool *pool = of->first->pool;
+  of->left = pool->gave_up = true;
+  (void)pthread_detach(of->thread);
+  pool->workers[0] = make_worker(pool);
+  if (!pool->workers[0])
+    pool->workers[0] = pool->workers[--pool->count];
+}
+
+/* RSCA_E_TIMEOUT: it is left to itself. */
+static HRESULT load_first(loader *of) {
+  rsci_pool *pool = of->first->pool;
+  rsci_manager_keep(pool->manager);
+  if (!rsci_thread_start(&of->thread, "rsca-loader", rsci_stop_signal(), load_main, of)) {
+    rsci_calls_unkeep(&pool->manager->calls);
+    return E_OUTOFMEMORY;
+  }
+  rsci_lock_take(&pool->lock);
+  bool came = wait_for_load(of);
+  if (!came)
+    leave_load(of);
+  rsci_lock_leave(&pool->lock);
+  if (!came)
+    return RSCA_E_TIMEOUT;
+  (void)pthread_join(of->thread, NULL);
+  rsci_calls_unkeep(&pool->manager->calls);
+  return of->script ? S_OK : E_FAIL;
+}
+
+/* False: nobody takes it any more. */
+static bool take_load(rsci_pool *pool, const loader *of) {
+  rsci_lock_take(&pool->lock);
+  bool taken = !atomic_load(&pool->done);
+  if (taken) {
+    of->first->script = of->script;
+    pool->script = of->ops;
+    pool->script_user = of->user;
+  }
   rsci_lock_leave(&pool->lock);
   return taken;
 }
 
 /* The calls that came meanwhile are served; a shutdown that came goes on. */
-static void go_on(rsci_pool *pool) {
+static void end_load(rsci_pool *pool) {
   rsci_lock_take(&pool->lock);
+  atomic_store(&pool->loading, false);
   bool start = pool->start_wanted;
   pool->start_wanted = false;
   rsci_lock_leave(&pool->lock);
@@ -326,25 +433,44 @@ static void go_on(rsci_pool *pool) {
   rsci_service_kick(&pool->manager->service);
 }
 
+static HRESULT load(loader *of) {
+  rsci_pool *pool = of->first->pool;
+  HRESULT status = load_first(of); /* after RSCA_E_TIMEOUT it is not ours */
+  if (FAILED(status))              /* before a thread may start */
+    rsci_manager_forget_engine(pool->manager, &pool->script_front->engine, "its script could not be loaded");
+  if (SUCCEEDED(status) && !take_load(pool, of)) {
+    status = RSCA_E_SHUTDOWN_IN_PROGRESS;
+    rsci_runner_move_here(of->first->runner);
+    of->ops->close(of->user, of->script);
+    rsci_engine_release(of->script);
+  }
+  if (status != RSCA_E_TIMEOUT)
+    free_loader(of);
+  return status;
+}
+
 HRESULT rsci_pool_load(rsci_pool *pool, const rsci_script_ops *ops, void *user) {
   if (rsci_manager_state(pool->manager) != RSCI_OPEN)
     return RSCA_E_SHUTDOWN_IN_PROGRESS;
   worker *first = begin_load(pool);
   if (!first)
     return RSCA_E_INVALID_STATE;
-  const rsci_pool *before = pool_of_this_thread;
-  pool_of_this_thread = pool; /* what runs in there is one of its actions */
-  rsci_engine *script = ops->open(user, first->runner);
-  pool_of_this_thread = before;
-  if (!script) /* before a thread may start */
-    rsci_manager_forget_engine(pool->manager, &pool->script_front->engine, "its script could not be loaded");
-  bool taken = end_load(first, ops, user, script);
-  if (script && !taken) {
-    ops->close(user, script);
-    rsci_engine_release(script);
+  HRESULT status = E_OUTOFMEMORY;
+  loader *made = calloc(1, sizeof *made);
+  if (made && rsci_condition_init(&made->ended)) {
+    made->first = first;
+    made->ops = ops;
+    made->user = user;
+    status = load(made);
+  } else {
+    free(made);
   }
-  go_on(pool);
-  return taken ? S_OK : script ? RSCA_E_SHUTDOWN_IN_PROGRESS : E_FAIL;
+  end_load(pool);
+  return status;
+}
+
+bool rsci_pool_takes_actions(const rsci_pool *pool) {
+  return atomic_load(&pool->loading) && !pool->gave_up;
 }
 
 static void close_script(worker *w) {
@@ -360,10 +486,11 @@ static void close_script(worker *w) {
 
 void rsci_pool_discard(rsci_pool *pool) {
   for (size_t i = 0; i < pool->count; i++) {
-    if (pool->workers[i]->started)
+    worker *w = pool->workers[i];
+    if (w->started || !w->script) /* without one, a script that is being loaded may be there */
       continue;
-    rsci_runner_move_here(pool->workers[i]->runner);
-    close_script(pool->workers[i]);
+    rsci_runner_move_here(w->runner);
+    close_script(w);
   }
 }
 
@@ -449,7 +576,7 @@ static bool start_worker(worker *w, size_t number) {
 bool rsci_pool_start(rsci_pool *pool) {
   bool started = false;
   rsci_lock_take(&pool->lock);
-  if (pool->loading) { /* on this thread, or another: it starts them then */
+  if (atomic_load(&pool->loading)) { /* who waits for that starts them then */
     pool->start_wanted = true;
     rsci_lock_leave(&pool->lock);
     return true;
@@ -502,7 +629,8 @@ void rsci_pool_leave_behind(rsci_pool *pool) {
   worker *w;
   while (pool->count < pool->wanted && (w = make_worker(pool)) != NULL)
     pool->workers[pool->count++] = w;
-  pool->started = false;
+  pool->started = pool->start_wanted = false;
+  atomic_store(&pool->loading, false); /* who waited for that is not in this process */
   pool->cut = pool->ending = false;
   pool->drain_ns = pool->retry_ns = 0;
   atomic_store(&pool->done, false);
@@ -629,7 +757,7 @@ void rsci_pool_set_aside(rsci_pool *pool, rsci_runner *runner) {
 /* Tells all workers to end; how many have not. Who loads the script is one of them. */
 static size_t end_workers(rsci_pool *pool) {
   rsci_lock_take(&pool->lock);
-  size_t left = pool->loading;
+  size_t left = atomic_load(&pool->loading);
   for (size_t i = 0; i < pool->count; i++) {
     worker *w = pool->workers[i];
     left += w->started && !w->exited;

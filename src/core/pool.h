@@ -24,8 +24,10 @@ typedef struct rsci_pool rsci_pool;
 /* What runs the actions of a script in a worker. */
 typedef struct rsci_script_ops {
   /* Makes a worker's context on its runner, with all the actions of the script. Returned (+1); NULL: it can't be had.
-   * On the worker's thread; the first time on that of rsci_pool_load. */
+   * On the worker's thread; the first time on one of its own. */
   rsci_engine *(*open)(void *user, rsci_runner *runner);
+  /* Whether who waits for the first one still wants it; asked now and then, on its thread. */
+  bool (*is_wanted)(void *user);
   /* Ends it: everything in it goes. On the worker's thread, or where that never ran, on any. */
   void (*close)(void *user, rsci_engine *engine);
   /* No context is left, and none will be made. Any thread. */
@@ -41,10 +43,15 @@ void rsci_pool_free(rsci_pool *pool);
 rsci_engine *rsci_pool_native(rsci_pool *pool);
 rsci_engine *rsci_pool_script(rsci_pool *pool);
 
-/* Makes the first context, and takes over `user`; calls that come meanwhile wait for it. S_OK; RSCA_E_INVALID_STATE:
- * threads run, or there is a script; RSCA_E_SHUTDOWN_IN_PROGRESS; E_FAIL: open gave none. On a failure `user` is the
- * caller's, and the script's actions are gone. No lock held. */
+/* Makes the first context, and takes over `user`; calls that come meanwhile wait for it. Waits for that, as long as the
+ * time limit of a call and some more. S_OK; RSCA_E_INVALID_STATE: threads run, or there is a script, or one that was
+ * given up; RSCA_E_SHUTDOWN_IN_PROGRESS; E_FAIL: open gave none; E_OUTOFMEMORY; RSCA_E_TIMEOUT: it was given up, and
+ * `user` is freed when it comes back. On another failure `user` is the caller's. After each the script's actions are
+ * gone. No lock held. */
 HRESULT rsci_pool_load(rsci_pool *pool, const rsci_script_ops *ops, void *user);
+
+/* Whether a script may register actions: its first context is being made. Under the manager's lock. */
+bool rsci_pool_takes_actions(const rsci_pool *pool);
 
 /* Makes sure that the threads run, or will once a script is loaded. False: none could be had. No lock held. */
 bool rsci_pool_start(rsci_pool *pool);

@@ -96,7 +96,7 @@ HRESULT rsca_lua_load_script(rsca_manager *manager, const rsca_lua_script *scrip
     *message = '\0';
   if (!manager || !manager->pool || !script || !script->path == !script->text || (size > 0 && !message))
     return E_INVALIDARG;
-  return rscl_script_load(manager, script, NULL, message, size);
+  return rscl_script_load(manager, script, NULL, NULL, message, size);
 }
 
 HRESULT rsca_lua_own_manager(lua_State *L, rsca_manager **out) {

@@ -299,7 +299,7 @@ static HRESULT make_pool(rscl_state *state, const rscl_manager_options *options,
     return status;
   const rsca_lua_script script = {
       .path = options->script, .text = options->chunk, .size = options->chunk_size, .name = options->script};
-  status = rscl_script_load(*manager, &script, rscl_relay_create(state), message, size);
+  status = rscl_script_load(*manager, &script, state, rscl_relay_create(state), message, size);
   if (FAILED(status))
     (void)rsca_manager_release(*manager);
   return status;

@@ -67,7 +67,10 @@ static const char *reason(const rscl_state *state, const rsca_call *call) {
 /* Pushes why `co` is stopped and where it is, from the innermost coroutine outwards. [-0, +1, m] */
 static void push_where(lua_State *L, lua_State *co, rscl_state *state, const rsca_call *call) {
   luaL_checkstack(L, 8, NULL);
+  lua_Debug ar;
   lua_pushstring(L, reason(state, call));
+  if (!lua_getstack(co, co == L, &ar)) /* it has come to its end meanwhile */
+    return;
   lua_pushliteral(L, "\n");
   luaL_traceback(L, co, NULL, co == L); /* without the function that asks */
   lua_concat(L, 3);

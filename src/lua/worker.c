@@ -28,9 +28,18 @@ struct rscl_script {
   char **names; /* of its actions, by number */
   size_t name_count, name_capacity;
   HRESULT status;
-  char *message; /* where that goes to, of the one who loads it */
-  size_t message_size;
+  char *message;           /* owned: what went wrong; NULL: nothing, or the status says all */
+  const rscl_state *asker; /* who waits for that; NULL: no state */
 };
+
+/* A copy; NULL: out of memory. */
+static char *joined(const char *prefix, const char *text) {
+  size_t size = strlen(prefix) + strlen(text) + 1;
+  char *copy = malloc(size);
+  if (copy)
+    (void)snprintf(copy, size, "%s%s", prefix, text);
+  return copy;
+}
 
 /* ---- Actions ---- */
 
@@ -47,10 +56,7 @@ static bool add_name(rscl_script *script, const char *name) {
     script->names = names;
     script->name_capacity = capacity;
   }
-  size_t size = strlen(name) + 1;
-  char *copy = malloc(size);
-  if (copy)
-    memcpy(copy, name, size);
+  char *copy = joined("", name);
   if (copy)
     script->names[script->name_count++] = copy;
   return copy != NULL;
@@ -226,6 +232,13 @@ static int no_exit(lua_State *L) {
 
 static int with_traceback(lua_State *L) {
   size_t size;
+  rscl_worker *worker = lua_touserdata(L, lua_upvalueindex(1));
+  worker->load_status = E_FAIL;
+  if (rscl_is_error(L, 1)) {
+    (void)rscl_push_error_field(L, 1, "status");
+    if (rscl_failure_status(L, -1, E_FAIL) == E_OUTOFMEMORY)
+      worker->load_status = E_OUTOFMEMORY;
+  }
   const char *message = luaL_tolstring(L, 1, &size);
   luaL_traceback(L, L, message, 1);
   return 1;
@@ -251,7 +264,8 @@ static int open_main(lua_State *L) {
   lua_pushcclosure(L, worker_print, 1);
   lua_setglobal(L, "print");
   lua_settop(L, 0);
-  lua_pushcfunction(L, with_traceback);
+  lua_pushlightuserdata(L, worker);
+  lua_pushcclosure(L, with_traceback, 1);
   if (script->open_state) {
     (void)script->open_state(L, script->user);
     lua_settop(L, 1);
@@ -283,8 +297,8 @@ static void close_lua(rscl_worker *worker) {
 }
 
 static void fail(rscl_script *script, HRESULT status, const char *text) {
-  if (script->message_size > 0)
-    (void)snprintf(script->message, script->message_size, "%s", text);
+  free(script->message);
+  script->message = joined("", text);
   script->status = status;
 }
 
@@ -295,6 +309,7 @@ static rsci_engine *script_open(void *user, rsci_runner *runner) {
     return NULL;
   worker->script = script;
   worker->runner = runner;
+  worker->load_status = E_FAIL;
   worker->memory.limit = SIZE_MAX;
   size_t limit = script->manager->config.memory_limit;
   worker->memory.account = rsci_budget_create(limit, NULL);
@@ -316,7 +331,7 @@ static rsci_engine *script_open(void *user, rsci_runner *runner) {
     if (script->loaded) /* on a thread of its own, as others do: what loading it came to is not theirs to touch */
       (void)tell(script, state, E_FAIL, text ? text : "not enough memory");
     else
-      fail(script, status == LUA_ERRMEM ? E_OUTOFMEMORY : E_FAIL, text ? text : "not enough memory");
+      fail(script, status == LUA_ERRMEM ? E_OUTOFMEMORY : worker->load_status, text ? text : "not enough memory");
     close_lua(worker);
     return NULL;
   }
@@ -328,11 +343,14 @@ static rsci_engine *script_open(void *user, rsci_runner *runner) {
   rscl_state *state = rscl_push_box(L);
   lua_settop(L, 0);
   rsci_engine_hold(&state->engine);
-  if (!script->loaded) { /* the workers that come later, each on its own thread, only look */
+  if (!script->loaded) /* the workers that come later, each on its own thread, only look */
     script->loaded = true;
-    script->message_size = 0; /* the caller's, whose call is about to return */
-  }
   return &state->engine;
+}
+
+static bool script_is_wanted(void *user) {
+  const rscl_script *script = user;
+  return !script->asker || !rscl_stop_is_due(script->asker);
 }
 
 static void script_close(void *user, rsci_engine *engine) {
@@ -349,12 +367,13 @@ static void script_free(void *user) {
   if (script->free_user)
     script->free_user(script->user);
   free(script->names);
+  free(script->message);
   free(script->chunk_name);
   free(script->text);
   free(script);
 }
 
-static const rsci_script_ops script_ops = {script_open, script_close, script_free};
+static const rsci_script_ops script_ops = {script_open, script_is_wanted, script_close, script_free};
 
 /* ---- Loading ---- */
 
@@ -384,14 +403,6 @@ static void hide_shebang(char *text, size_t size) {
     text[0] = text[1] = '-';
 }
 
-static char *chunk_name(const char *name) {
-  size_t size = strlen(name) + 2;
-  char *copy = malloc(size);
-  if (copy)
-    (void)snprintf(copy, size, "@%s", name);
-  return copy;
-}
-
 static HRESULT read_source(rscl_script *script, const rsca_lua_script *source) {
   if (source->path) {
     script->text = read_file(source->path, &script->size);
@@ -407,15 +418,15 @@ static HRESULT read_source(rscl_script *script, const rsca_lua_script *source) {
     if (script->text)
       memcpy(script->text, source->text, script->size);
   }
-  script->chunk_name = chunk_name(source->name ? source->name : source->path ? source->path : "script");
+  script->chunk_name = joined("@", source->name ? source->name : source->path ? source->path : "script");
   if (!script->text || !script->chunk_name)
     return E_OUTOFMEMORY;
   hide_shebang(script->text, script->size);
   return S_OK;
 }
 
-HRESULT rscl_script_load(rsca_manager *manager, const rsca_lua_script *source, struct rscl_relay *relay, char *message,
-                         size_t size) {
+HRESULT rscl_script_load(rsca_manager *manager, const rsca_lua_script *source, const rscl_state *asker,
+                         struct rscl_relay *relay, char *message, size_t size) {
   if (size > 0)
     *message = '\0';
   rscl_script *script = calloc(1, sizeof *script);
@@ -427,19 +438,25 @@ HRESULT rscl_script_load(rsca_manager *manager, const rsca_lua_script *source, s
   script->manager = manager;
   script->relay = relay;
   (void)pthread_sigmask(SIG_SETMASK, NULL, &script->mask);
-  script->message = message;
-  script->message_size = size;
+  script->asker = asker;
   script->open_state = source->open_state;
   script->user = source->user;
   HRESULT status = read_source(script, source);
   script->status = E_OUTOFMEMORY;
+  script->free_user = source->free_user;
   if (SUCCEEDED(status))
     status = rsci_pool_load(manager->pool, &script_ops, script);
+  if (SUCCEEDED(status))
+    return status;
+  if (status == RSCA_E_TIMEOUT) { /* it is not ours any more */
+    (void)snprintf(message, size, "the script was not loaded in time, and can't be stopped where it is");
+    return status;
+  }
   if (status == E_FAIL)
     status = script->status;
-  if (FAILED(status))
-    script_free(script);
-  else
-    script->free_user = source->free_user;
+  if (script->message)
+    (void)snprintf(message, size, "%s", script->message);
+  script->free_user = NULL; /* what that is for stays the caller's */
+  script_free(script);
   return status;
 }

@@ -27,9 +27,10 @@ typedef struct rscl_worker {
   rsci_runner *runner; /* borrowed, as the engine holds it */
   lua_State *L;
   rscl_memory memory;
-  size_t collect_at; /* bytes held outside of Lua for which garbage is looked for */
-  bool loading;      /* its script is being run: actions are registered then */
-  unsigned overruns; /* how often in a row what is no call was stopped by the limit, and when that was last */
+  size_t collect_at;   /* bytes held outside of Lua for which garbage is looked for */
+  HRESULT load_status; /* what it failed with */
+  bool loading;        /* its script is being run: actions are registered then */
+  unsigned overruns;   /* how often in a row what is no call was stopped by the limit, and when that was last */
   uint64_t overrun_ns;
   rscl_worker_action *actions;
   size_t action_count;
@@ -38,11 +39,10 @@ typedef struct rscl_worker {
 /* Where workers send what they have to say: a state that shows it to its own hooks. NULL: nowhere. */
 struct rscl_relay;
 
-/* Loads a script into the pool of `manager`, whose first state is made here. `relay`: taken over. On failure a message
- * is written, cut off where it is longer. S_OK; E_INVALIDARG; E_FAIL: the script raised, or does not compile;
- * RSCA_E_NOT_FOUND: it can't be read; RSCA_E_INVALID_STATE: it has one, or was called already; E_OUTOFMEMORY. */
-HRESULT rscl_script_load(rsca_manager *manager, const rsca_lua_script *source, struct rscl_relay *relay, char *message,
-                         size_t size);
+/* Loads a script into the pool of `manager`, and waits for that: as rsca_lua_load_script. `asker`: the state that wants
+ * it, which may be stopped meanwhile; NULL: none. `relay`: taken over. */
+HRESULT rscl_script_load(rsca_manager *manager, const rsca_lua_script *source, const rscl_state *asker,
+                         struct rscl_relay *relay, char *message, size_t size);
 
 /* How many bytes a worker's state may have beyond its limit from here on, to say what went wrong; nothing for any other
  * state. Returns what it was. */

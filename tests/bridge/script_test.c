@@ -190,11 +190,62 @@ static void test_a_script_can_not_leak_its_own_pool(void **unused) {
   assert_int_equal(rsca_manager_release(pool), 1);
 }
 
+/* ---- One that does not come back ---- */
+
+static sem_t gate, gone;
+
+/* call(): comes back only when it is let go. */
+static int block_in_script(lua_State *L) {
+  (void)L;
+  while (sem_wait(&gate) != 0) {
+  }
+  return 0;
+}
+
+static int open_blocking(lua_State *L, void *user) {
+  (void)user;
+  lua_register(L, "call", block_in_script);
+  return 0;
+}
+
+static void free_blocking(void *user) {
+  (void)sem_post(user);
+}
+
+static void test_a_script_that_does_not_come_back_in_time_is_left_to_itself(void **unused) {
+  (void)unused;
+  assert_int_equal(sem_init(&gate, 0, 0), 0);
+  assert_int_equal(sem_init(&gone, 0, 0), 0);
+  (void)rsca_manager_release(pool);
+  assert_int_equal(rsca_manager_create(&(rsca_config){.workers = 2, .time_limit_ms = 1}, &pool), S_OK);
+  assert_int_equal(rsca_manager_register(pool, "native", NULL, native, NULL, NULL), S_OK);
+  char message[300];
+  const rsca_lua_script script = {.text = "local rsca = require 'rsca'\n"
+                                          "rsca.register('before', function() end)\n"
+                                          "call()\n"
+                                          "rsca.register('after', function() end)\n",
+                                  .open_state = open_blocking,
+                                  .user = &gone,
+                                  .free_user = free_blocking};
+  assert_int_equal(rsca_lua_load_script(pool, &script, message, sizeof message), RSCA_E_TIMEOUT);
+  assert_string_equal(message, "the script was not loaded in time, and can't be stopped where it is");
+  assert_int_equal(rsca_manager_run(pool, "before", "", on_end, &ends, NULL), RSCA_E_NOT_FOUND);
+  assert_int_equal(load(registers), RSCA_E_INVALID_STATE);
+  assert_int_equal(sem_trywait(&gone), -1);
+  (void)sem_post(&gate);
+  while (sem_wait(&gone) != 0) { /* its user is freed when it has come back */
+  }
+  assert_int_equal(rsca_manager_run(pool, "after", "", on_end, &ends, NULL), RSCA_E_NOT_FOUND);
+  (void)sem_destroy(&gate);
+  (void)sem_destroy(&gone);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(test_a_pool_that_has_a_script_gets_no_other),
+      TEST(test_a_script_that_does_not_come_back_in_time_is_left_to_itself),
       TEST(test_a_pool_that_was_called_gets_no_script),
       TEST(test_a_pool_that_was_shut_down_gets_no_script),
       TEST(test_on_a_failure_the_manager_has_no_script_and_no_actions_of_it),

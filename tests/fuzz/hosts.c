@@ -108,15 +108,14 @@ static life *make(chance *luck, life_kind kind) {
   bool calm = !chance_one_in(luck, 3);
   HRESULT status;
   do {
-    unsigned failed = memory_failed_here();
     if (calm)
-      memory_calm();
+      memory_calm_all(); /* its script is loaded on a thread of its own */
     status = rsca_manager_create(&of->config, &of->manager);
     if (SUCCEEDED(status) && kind == POOL_LUA && FAILED(status = scripts_load(of)))
       (void)rsca_manager_release(of->manager);
     if (calm)
-      memory_uncalm();
-    if (FAILED(status) && memory_failed_here() == failed && !of->limit_ms)
+      memory_uncalm_all();
+    if (FAILED(status) && (calm || !memory_has_failed()) && !of->limit_ms)
       model_broken_life(of, "it could not be made: 0x%08x", (unsigned)status);
     /* Its script may be too slow for the limit, too. */
     calm = true;

@@ -18,6 +18,7 @@ void __wrap_free(void *memory);
 static atomic_uint one_in;
 static _Atomic uint64_t epoch; /* a new one begins with each memory_fail_one_in */
 static atomic_uint threads;
+static atomic_uint calm;
 static atomic_bool has_failed;
 static atomic_size_t live;
 
@@ -27,7 +28,6 @@ static _Thread_local struct {
   unsigned burst;     /* how many fail after the one that did */
   unsigned countdown; /* 1: the next one fails; 0: none is meant to */
   unsigned calm;
-  unsigned failed;
 } here;
 
 void memory_fail_one_in(unsigned count, uint64_t seed) {
@@ -49,8 +49,12 @@ void memory_uncalm(void) {
   here.calm--;
 }
 
-unsigned memory_failed_here(void) {
-  return here.failed;
+void memory_calm_all(void) {
+  (void)atomic_fetch_add(&calm, 1);
+}
+
+void memory_uncalm_all(void) {
+  (void)atomic_fetch_sub(&calm, 1);
 }
 
 bool memory_has_failed(void) {
@@ -80,13 +84,12 @@ static bool is_unlucky(unsigned count) {
 }
 
 static bool fails(void) {
-  if (here.calm > 0)
+  if (here.calm > 0 || atomic_load_explicit(&calm, memory_order_relaxed) > 0)
     return false;
   bool fails = here.countdown > 0 && --here.countdown == 0;
   unsigned count = atomic_load_explicit(&one_in, memory_order_relaxed);
   fails = (count > 0 && is_unlucky(count)) || fails;
   if (fails) {
-    here.failed++;
     atomic_store(&has_failed, true);
   }
   return fails;

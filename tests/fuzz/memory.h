@@ -22,8 +22,9 @@ void memory_fail_at(unsigned number);
 void memory_calm(void);
 void memory_uncalm(void);
 
-/* How many allocations have failed on this thread. */
-unsigned memory_failed_here(void);
+/* The same on all threads: for what is done by several. */
+void memory_calm_all(void);
+void memory_uncalm_all(void);
 
 /* Whether any may have failed since memory_fail_one_in was last called, or memory_fail_at was used. */
 bool memory_has_failed(void);

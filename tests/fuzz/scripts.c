@@ -212,7 +212,7 @@ HRESULT scripts_load(life *of) {
       .path = FUZZ_DIR "/actions.lua", .open_state = open_worker, .user = of, .free_user = free_life};
   (void)atomic_fetch_add(&of->registered, 1);
   HRESULT status = rsca_lua_load_script(of->manager, &source, message, sizeof message);
-  if (FAILED(status))
+  if (FAILED(status) && status != RSCA_E_TIMEOUT) /* then it is freed all the same, later */
     (void)atomic_fetch_sub(&of->registered, 1);
   if (FAILED(status) && !memory_has_failed() && !of->limit_ms)
     model_broken_life(of, "its script can't be loaded: %s", message);

@@ -206,6 +206,44 @@ T.test("a script that is not loaded in time: nil, err, with the place", function
   T.match(err.traceback, "^stack traceback:\n.*script:1: in main chunk")
 end)
 
+T.test("a script that can't be stopped while it is loaded: nil, err, and the process ends", function()
+  for _, chunk in ipairs {
+    [[ ("a"):rep(90):find(("a-"):rep(9) .. "b") ]],
+    "setmetatable({}, { __gc = function() while true do end end }) collectgarbage()",
+    "require('rsca').register('act', print) setmetatable({}, { __gc = function() while true do end end })",
+  } do
+    local output, ends = pools.child(([[
+      local rsca = require "rsca"
+      local manager, err = rsca.manager { workers = 1, time_limit = 0.05, chunk = %q }
+      print(manager, err)
+      local other = assert(rsca.manager { workers = 1, chunk = "require('rsca').register('act', function() return 'done' end)" })
+      print(other:call("act"))
+    ]]):format(chunk))
+    T.equal(output, "nil\tthe script was not loaded in time, and can't be stopped where it is (ERROR_TIMEOUT)\ndone\n")
+    T.equal(ends, "exit 0")
+  end
+end)
+
+T.test("a script that is loaded for an action: its time limit holds for that, too", function()
+  local fifo <close> = pools.fifo()
+  local manager <close> = open_here([[
+    rsca.register("loads", function(path)
+      return rsca.manager { workers = 1, chunk = ("assert(io.open(%q)):close()"):format(path) }
+    end)
+  ]], { time_limit = 0.05 })
+  timed_out(manager:call("loads", fifo.path))
+  fifo.open() -- and nothing is left of it
+end)
+
+T.test("a script that fails for lack of memory while it is loaded: E_OUTOFMEMORY, raised as an error object, too", function()
+  local manager, err = rsca.manager { workers = 1, memory_limit = 1 << 20, chunk = [[
+    local _, err = require("rsca").shared:set("x", ("x"):rep(100000))
+    error(err)
+  ]], shared_bytes = 1000 }
+  T.equal(manager, nil)
+  T.equal(err.status, status.E_OUTOFMEMORY)
+end)
+
 -- ---- Memory ----
 
 local greedy = [[
