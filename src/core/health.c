@@ -114,6 +114,8 @@ static HRESULT RSCA_METHOD health_CheckHealth(IPmHealthAndIdleMonitor *iface,
   rsci_lock_leave(&manager->lock);
   if (FAILED(status))
     return status;
+  if (manager->pool && !rsci_manager_start_threads(manager)) /* who tells it is one of them */
+    return E_OUTOFMEMORY;
   rsci_check *check = malloc(sizeof *check);
   if (!check)
     return E_OUTOFMEMORY;

@@ -11,6 +11,10 @@
 
 #define DEFAULT_PATIENCE_NS (30 * RSCI_NS_PER_SECOND)
 
+/* How long after one that failed another worker is made; each time twice as long. */
+#define SOONEST_RETRY_NS (100 * RSCI_NS_PER_MS)
+#define LATEST_RETRY_NS (10 * RSCI_NS_PER_SECOND)
+
 enum { STEP_BUDGET = 64 }; /* calls a worker runs before it looks at what waits in its own context */
 
 typedef struct worker worker;
@@ -64,7 +68,8 @@ struct rsci_pool {
   /* The service's thread. */
   bool cut, ending;
   atomic_bool done;
-  uint64_t drain_ns, kill_ns, retry_ns;
+  uint64_t drain_ns, kill_ns;
+  uint64_t retry_ns, retry_after_ns; /* when a worker is made again, and how long after the next that fails */
 
   worker *workers[]; /* all there ever were; the lock */
 };
@@ -549,8 +554,12 @@ static void *worker_main(void *user) {
     w->script = script;
     rsci_lock_leave(&pool->lock);
   }
-  if (w->script || !pool->script)
+  if (w->script || !pool->script) {
+    rsci_lock_take(&pool->lock);
+    pool->retry_after_ns = 0; /* workers can be had */
+    rsci_lock_leave(&pool->lock);
     serve(w);
+  }
   close_script(w);
   rsci_engine_close(w->native);
   rsci_lock_take(&pool->lock);
@@ -678,7 +687,10 @@ static uint64_t replace(rsci_pool *pool) {
       next_ns = pool->retry_ns;
       break;
     }
-    pool->retry_ns = now_ns + RSCI_NS_PER_SECOND / 10;
+    pool->retry_after_ns = pool->retry_after_ns ? 2 * pool->retry_after_ns : SOONEST_RETRY_NS;
+    if (pool->retry_after_ns > LATEST_RETRY_NS)
+      pool->retry_after_ns = LATEST_RETRY_NS;
+    pool->retry_ns = now_ns + pool->retry_after_ns;
     worker *w = make_worker(pool);
     if (!w)
       continue;

@@ -83,8 +83,12 @@ static void push_where(lua_State *L, lua_State *co, rscl_state *state, const rsc
   }
 }
 
-static uint64_t clean_up_end(const rscl_state *state) {
-  return rsci_now_ns() + state->own->config.clean_up_ms * RSCI_NS_PER_MS;
+/* Each has its time; where the whole worker goes, there is that once for all of them. */
+static uint64_t clean_up_end(rscl_state *state) {
+  uint64_t end_ns = rsci_now_ns() + state->own->config.clean_up_ms * RSCI_NS_PER_MS;
+  if (state->worker && !state->stop.last_ns && (state->closing || atomic_load(&state->own->calls.cut)))
+    state->stop.last_ns = end_ns;
+  return state->stop.last_ns && state->stop.last_ns < end_ns ? state->stop.last_ns : end_ns;
 }
 
 const char *rscl_stop_where(const rscl_state *state) {

@@ -39,6 +39,7 @@ typedef struct rscl_stop {
   uint64_t polled_due_ns; /* of what runs without a call: the hook itself looks whether that has come; 0: never */
   bool raised;            /* it has been made to raise, and has this time for its clean-up: */
   uint64_t clean_up_ns;   /* until when */
+  uint64_t last_ns;       /* of a worker that goes: until when all clean-up is to be over; 0: it does not go */
   bool closing;           /* what runs is clean-up */
   lua_State *yielded;     /* the coroutine that was stopped with a yield, until whoever resumed it sees that */
   char *where;            /* owned: where what ran without a call was then */

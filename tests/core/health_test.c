@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -537,6 +538,30 @@ static void test_questions_from_several_threads_are_answered_once(void **state) 
   assert_int_equal(atomic_load(&all_reports), accepted);
 }
 
+/* ---- A pool ---- */
+
+static void post(void *user) {
+  (void)sem_post(user);
+}
+
+static void test_check_health_of_a_pool_that_nobody_has_called_is_answered(void **state) {
+  (void)state;
+  sem_t told;
+  assert_int_equal(sem_init(&told, 0, 0), 0);
+  rsca_manager *pool = make_manager(&(rsca_config){.workers = 1});
+  IPmHealthAndIdleMonitor *its = rsca_manager_health_monitor(pool);
+  first.inside = post;
+  first.user = &told;
+  assert_int_equal(its->lpVtbl->CheckHealth(its, &first.iface), S_OK);
+  while (sem_wait(&told) != 0) {
+  }
+  assert_true(first.healthy);
+  assert_int_equal(its->lpVtbl->Release(its), 1);
+  assert_int_equal(rsca_manager_release(pool), 0);
+  assert_true(was_told(&first, TRUE));
+  (void)sem_destroy(&told);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
   static const struct CMUnitTest tests[] = {
@@ -550,6 +575,7 @@ int main(void) {
       TEST(test_failing_callback_changes_nothing),
       TEST(test_told_on_the_thread_that_steps),
       TEST(test_null_callback_is_e_invalidarg),
+      TEST(test_check_health_of_a_pool_that_nobody_has_called_is_answered),
       TEST(test_after_shutdown_is_shutdown_in_progress),
       TEST(test_out_of_memory_is_refused),
       TEST(test_too_many_that_wait_is_busy),

@@ -250,4 +250,24 @@ T.test("an error, out of memory or of any kind, leaves a state as usable as befo
   T.equal(manager:call("number"), "1")
 end)
 
+T.test("a shutdown: the clean-up of all that is cut has the time of one, and each begins", function()
+  local manager = pools.open([[
+    rsca.register("waits", function(_, ctx)
+      local resource <close> = closing(function()
+        tell "closed"
+        while true do end
+      end)
+      tell "waits"
+      ctx:sleep(1e6)
+    end)
+  ]], { time_limit = 1e6 })
+  for _ = 1, 100 do
+    assert(manager:run("waits"))
+  end
+  pools.wait_for(manager, "waits", 100)
+  T.equal(manager:shutdown(true), true)
+  T.equal(manager:shared():get("closed"), 100)
+  manager:close()
+end)
+
 T.finish()
