@@ -2,6 +2,7 @@
 -- pool first, and what holds here, on the thread of a host, too.
 
 local T = require "lua.support"
+local listener = require "lua.listener"
 local pools = require "lua.pools"
 local rsca = require "rsca"
 
@@ -29,23 +30,6 @@ local function timed_out(response, err)
   T.equal(err.status, status.ERROR_TIMEOUT, tostring(err))
   T.equal(err.message, "the time limit is over")
   return err
-end
-
--- A handler that writes down what it hears.
-local function listener()
-  local self = { responses = {} }
-  function self.handler(code, response, final)
-    assert(not self.status, "something after the final")
-    if final then
-      self.status, self.message = code, response
-    else
-      table.insert(self.responses, response)
-    end
-  end
-  function self.has_ended()
-    return self.status
-  end
-  return self
 end
 
 -- ---- Time ----
@@ -98,7 +82,7 @@ for _, place in ipairs(places) do
     local heard = listener()
     assert(manager:run("sleeps", "", heard.handler, { time_limit = 0.05 }))
     T.equal(pools.wait_until(heard.has_ended), status.ERROR_TIMEOUT)
-    T.match(heard.message, "^the time limit is over")
+    T.match(heard.why, "^the time limit is over")
     local longer = assert(manager:run("sleeps briefly", "", nil, { time_limit = math.huge }))
     timed_out(manager:call("sleeps briefly"))
     T.equal(select(2, longer:await(0)).status, status.WAIT_TIMEOUT)
@@ -137,7 +121,7 @@ for _, place in ipairs(places) do
     local function hear(name, options)
       local heard = listener()
       assert(manager:subscribe(name, "", heard.handler, options))
-      return pools.wait_until(heard.has_ended), table.concat(heard.responses, " "), heard.message
+      return pools.wait_until(heard.has_ended), table.concat(heard.responses, " "), heard.why
     end
     -- In all it takes longer than the limit. On a machine that is very busy a stretch may, too.
     local responses
@@ -303,7 +287,7 @@ T.test("memory limit: a registration hears its responses, then E_OUTOFMEMORY", f
   local heard = listener()
   assert(manager:subscribe("streams", 1 << 30, heard.handler))
   T.equal(pools.wait_until(heard.has_ended), status.E_OUTOFMEMORY)
-  T.match(heard.message, "not enough memory")
+  T.match(heard.why, "not enough memory")
   T.equal(table.concat(heard.responses), "before")
 end)
 

@@ -1,6 +1,7 @@
 -- Registrations whose actions run on worker threads: what is promised of them holds there, too.
 
 local T = require "lua.support"
+local listener = require "lua.listener"
 local rsca = require "rsca"
 
 local status = rsca.status
@@ -49,31 +50,6 @@ local function pool(options)
   options.chunk = options.chunk or chunk
   options.workers = options.workers or 2
   return assert(rsca.manager(options))
-end
-
--- A handler that writes everything down, and raises where a rule was broken.
-local function listener()
-  local self = { responses = {} }
-  function self.handler(code, response, final)
-    assert(not self.final, "something after the final")
-    assert(not self.inside, "two at a time")
-    assert(final == (code ~= 0), "a final has another status than S_OK")
-    if final then
-      self.final, self.why = code, response
-    else
-      self.responses[#self.responses + 1] = response
-    end
-    if self.on then
-      self.inside = true
-      local answer = self.on(response, final)
-      self.inside = false
-      return answer
-    end
-  end
-  function self.text()
-    return table.concat(self.responses, ";")
-  end
-  return self
 end
 
 local function drain()

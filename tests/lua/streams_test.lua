@@ -1,6 +1,7 @@
 -- Streams: actions that respond any number of times, and who hears them: handlers, loops, documented callbacks.
 
 local T = require "lua.support"
+local listener = require "lua.listener"
 local rsca = require "rsca"
 
 local status = rsca.status
@@ -55,30 +56,7 @@ rsca.register("refuses", function(_, ctx)
   return nil, "not today", status.ERROR_BUSY
 end)
 
--- ---- Listeners ----
-
--- A handler that writes everything down: `responses`, and `final` with `why` once. It raises where a rule was broken.
-local function listener()
-  local self = { responses = {} }
-  function self.handler(code, response, final)
-    assert(not self.final, "something after the final")
-    assert(not self.inside, "two at a time")
-    assert(math.type(code) == "integer" and type(response) == "string" and type(final) == "boolean")
-    assert(final == (code ~= 0), "a final has another status than S_OK")
-    if final then
-      self.final, self.why = code, response
-    else
-      self.responses[#self.responses + 1] = response
-    end
-    if self.on then
-      return self.on(response, final)
-    end
-  end
-  function self.text()
-    return table.concat(self.responses, ";")
-  end
-  return self
-end
+-- ---- What the tests share ----
 
 local function drain()
   T.equal(rsca.loop(20), true, "it all ends")
