@@ -311,12 +311,17 @@ static void test_making_managers(void **unused) {
   fail_each(true, make_managers, check_ended);
 }
 
-static void use_native_callback(world *w) {
-  long n = failing_suspend();
+/* What the scripts know as `native` and `other`: a callback of the host's and its other manager. */
+static void give_natives(world *w) {
   assert_int_equal(rsca_lua_push_callback(w->L, &w->callback->iface), S_OK);
   lua_setglobal(w->L, "native");
   assert_int_equal(rsca_lua_push_manager(w->L, w->other), S_OK);
   lua_setglobal(w->L, "other");
+}
+
+static void use_native_callback(world *w) {
+  long n = failing_suspend();
+  give_natives(w);
   failing_arm(n);
   try_lua(w, "rsca.run('echo', 'x', native)\n"
              "other:RunCustomAction('native', 'x', native)\n"
@@ -564,10 +569,7 @@ static void test_shutting_down(void **unused) {
  * first finalizer that a new coroutine calls takes memory. */
 static void collect_what_is_dropped(world *w) {
   long n = failing_suspend();
-  assert_int_equal(rsca_lua_push_callback(w->L, &w->callback->iface), S_OK);
-  lua_setglobal(w->L, "native");
-  assert_int_equal(rsca_lua_push_manager(w->L, w->other), S_OK);
-  lua_setglobal(w->L, "other");
+  give_natives(w);
   failing_arm(n);
   try_lua(w, "for _, drop in ipairs {\n"
              "  function() native = nil end,\n"
@@ -596,10 +598,7 @@ static void test_collecting_what_is_dropped(void **unused) {
 /* What was in flight ends, and nothing is kept, though memory runs out while the state closes. */
 static void close_with_work_in_flight(world *w) {
   long n = failing_suspend();
-  assert_int_equal(rsca_lua_push_callback(w->L, &w->callback->iface), S_OK);
-  lua_setglobal(w->L, "native");
-  assert_int_equal(rsca_lua_push_manager(w->L, w->other), S_OK);
-  lua_setglobal(w->L, "other");
+  give_natives(w);
   run_lua(w->L, "rsca.register('waits', function(_, ctx)\n"
                 "  local guard <close> = setmetatable({}, { __close = function() rsca.call('echo', 'x') end })\n"
                 "  ctx:sleep(1000)\n"
