@@ -96,15 +96,19 @@ static bool protect(rscl_state *state, void (*work)(rscl_state *state, void *dat
   lua_State *outer = state->turn;
   rscl_run run;
   rscl_stop_mark(state, &run);
+  rscl_state *thread_was_of = outer ? state : rscl_stop_take_thread(state);
   lua_sethook(L, NULL, 0, 0); /* one that a script's on_error hook may have left here */
   lua_pushcfunction(L, protected_main);
   lua_pushlightuserdata(L, &protected);
   int status = lua_pcall(L, 1, 0, 0);
+  if (status != LUA_OK)
+    (void)rscl_stop_leave(state, &run);
   state->turn = outer;
   state->current = current;
+  if (!outer)
+    rscl_stop_give_thread(thread_was_of);
   if (status == LUA_OK)
     return true;
-  (void)rscl_stop_leave(state, &run);
   (void)rscl_worker_set_reserve(state, 0);
   rscl_guard guard = state->guard;
   rscl_guard_clear(state);

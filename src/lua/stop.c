@@ -208,13 +208,42 @@ static bool is_elsewhere(const rscl_state *state, const rsca_call *call) {
   return state->worker && call && rsci_manager_of_call(call) != state->own;
 }
 
+static void listen(rscl_state *state) {
+  state_of_this_thread = state;
+  if (!RSCA_STOP_POLLING)
+    (void)rsci_stop_set_target((rsci_stop_target){state ? signalled : NULL, state});
+}
+
+rscl_state *rscl_stop_take_thread(rscl_state *state) {
+  rscl_state *outer = state_of_this_thread;
+  state->stop.thread = rsci_thread_self();
+  listen(state);
+  return outer;
+}
+
+void rscl_stop_give_thread(rscl_state *outer) {
+  listen(outer);
+}
+
+/* Who sends a signal looks there: nothing is to be said where that changes nothing, as for a handler. */
+static void set_running(rscl_state *state, rsca_call *call) {
+  if (atomic_load_explicit(&state->engine.running, memory_order_relaxed) == call)
+    return;
+  if (state->worker)
+    atomic_store_explicit(&state->engine.elsewhere, is_elsewhere(state, call), memory_order_relaxed);
+  atomic_store(&state->engine.running, call);
+}
+
 void rscl_stop_enter(rscl_state *state, rscl_run *run, lua_State *co, rsca_call *call, bool closing) {
   rscl_stop *stop = &state->stop;
   run->running = (rscl_running){co, stop->running};
-  run->outer_state = state_of_this_thread;
+  run->outer_call = atomic_load_explicit(&state->engine.running, memory_order_relaxed);
   run->outer_raised = stop->raised;
   run->outer_polled_due_ns = stop->polled_due_ns;
   run->outer_closing = stop->closing;
+  run->took_thread = !state->turn;
+  if (run->took_thread)
+    run->outer_state = rscl_stop_take_thread(state);
   stop->closing = closing;
   stop->polled_due_ns = 0;
   bool limited = state->worker && (!call || is_elsewhere(state, call));
@@ -224,14 +253,9 @@ void rscl_stop_enter(rscl_state *state, rscl_run *run, lua_State *co, rsca_call 
   stop->raised = closing && is_due(state, call);
   if (stop->raised && stop->clean_up_ns < rsci_now_ns())
     stop->clean_up_ns = clean_up_end(state);
-  state_of_this_thread = state;
-  stop->thread = rsci_thread_self();
-  if (!RSCA_STOP_POLLING)
-    (void)rsci_stop_set_target((rsci_stop_target){signalled, state});
   atomic_signal_fence(memory_order_seq_cst);
   stop->running = &run->running;
-  run->outer_call = atomic_exchange(&state->engine.running, call);
-  atomic_store_explicit(&state->engine.elsewhere, is_elsewhere(state, call), memory_order_relaxed);
+  set_running(state, call);
   bool due = is_due(state, call);
   if (due && !closing)
     set_hook(co, 1);
@@ -249,25 +273,22 @@ void rscl_stop_mark(rscl_state *state, rscl_run *run) {
                     .outer_call = atomic_load(&state->engine.running),
                     .outer_polled_due_ns = stop->polled_due_ns,
                     .outer_closing = stop->closing,
-                    .outer_raised = stop->raised,
-                    .outer_state = state_of_this_thread};
+                    .outer_raised = stop->raised};
 }
 
 bool rscl_stop_leave(rscl_state *state, rscl_run *run) {
   rscl_stop *stop = &state->stop;
-  bool stopped = stop->raised || is_due(state, atomic_load(&state->engine.running));
+  bool stopped = stop->raised || is_due(state, atomic_load_explicit(&state->engine.running, memory_order_relaxed));
   if (stopped && !stop->closing && stop->polled_due_ns && rsci_now_ns() >= stop->polled_due_ns)
     rscl_worker_overran(state);
-  atomic_store_explicit(&state->engine.elsewhere, is_elsewhere(state, run->outer_call), memory_order_relaxed);
-  atomic_store(&state->engine.running, run->outer_call);
+  set_running(state, run->outer_call);
   while (atomic_load(&stop->signals) > 0) {
     rsci_stop_take_blocked();
     (void)sched_yield();
   }
   stop->running = run->running.outer;
-  state_of_this_thread = run->outer_state;
-  if (!RSCA_STOP_POLLING)
-    (void)rsci_stop_set_target((rsci_stop_target){run->outer_state ? signalled : NULL, run->outer_state});
+  if (run->took_thread)
+    rscl_stop_give_thread(run->outer_state);
   stop->raised = run->outer_raised;
   stop->closing = run->outer_closing;
   stop->yielded = NULL;

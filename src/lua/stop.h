@@ -52,8 +52,14 @@ typedef struct rscl_run {
   uint64_t outer_polled_due_ns;
   bool outer_closing;
   bool outer_raised;
+  bool took_thread; /* it is not part of a turn */
   rscl_state *outer_state;
 } rscl_run;
+
+/* From here on the signals that this thread is sent are for `state`. Returns whom they were for; to be given back. A
+ * turn does so, and spares what runs in it the trouble. */
+rscl_state *rscl_stop_take_thread(rscl_state *state);
+void rscl_stop_give_thread(rscl_state *outer);
 
 /* Brackets the running of `co` for `call`, or, `closing`, of its clean-up. NULL: for none; then a worker's time limit
  * holds, at the price of a hook. leave: whether it was stopped; then it is to be closed, however it ended. */
