@@ -23,9 +23,9 @@ static void finish_reported(rsca_call *call, HRESULT status) {
 
 static void native_start(rsci_engine *engine, rsca_call *call) {
   function *action = call->action->data;
-  atomic_store(&engine->running, call);
+  atomic_store_explicit(&engine->running, call, memory_order_release); /* who looks sends no signal: no order to keep */
   HRESULT status = action->fn(action->user, call, call->args.data, call->args.size);
-  atomic_store(&engine->running, NULL);
+  atomic_store_explicit(&engine->running, NULL, memory_order_release);
   /* After E_PENDING the call belongs to whoever will finish it, and may be gone already. */
   if (status != E_PENDING)
     finish_reported(call, status);

@@ -25,6 +25,10 @@ static inline uint32_t rsci_refs_add(rsci_refs *refs) {
 }
 
 static inline uint32_t rsci_refs_drop(rsci_refs *refs) {
+  if (atomic_load_explicit(&refs->count, memory_order_acquire) == 1) { /* nobody else is there who could add */
+    atomic_store_explicit(&refs->count, 0, memory_order_relaxed);
+    return 0;
+  }
   return atomic_fetch_sub_explicit(&refs->count, 1, memory_order_acq_rel) - 1;
 }
 
