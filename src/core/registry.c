@@ -3,23 +3,39 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Less than eight bytes: those of one size all differ in it. What is read was not put together in memory before, which
+ * the processor would wait for. */
+static uint64_t short_word(const char *name, size_t size) {
+  if (size >= 4) {
+    uint32_t first, last;
+    memcpy(&first, name, sizeof first);
+    memcpy(&last, name + size - sizeof last, sizeof last);
+    return (uint64_t)last << 32 | first;
+  }
+  if (size == 0)
+    return 0;
+  const unsigned char *bytes = (const unsigned char *)name;
+  return (uint64_t)bytes[0] << 16 | (uint64_t)bytes[size / 2] << 8 | bytes[size - 1];
+}
+
 /* Eight bytes a round; names are short, and a table of them is not a target worth attacking: who registers names runs
  * code here anyway. */
 static uint64_t hash_name(const char *name, size_t size) {
   uint64_t hash = size * UINT64_C(0x9E3779B97F4A7C15);
-  while (size > 0) {
-    uint64_t word = 0;
-    size_t taken = size < sizeof word ? size : sizeof word;
-    if (taken == sizeof word)
+  for (;;) {
+    uint64_t word;
+    bool whole = size >= sizeof word;
+    if (whole)
       memcpy(&word, name, sizeof word);
     else
-      memcpy(&word, name, taken);
+      word = short_word(name, size);
     hash = (hash ^ word) * UINT64_C(0xD6E8FEB86659FD93);
     hash ^= hash >> 32;
-    name += taken;
-    size -= taken;
+    if (!whole)
+      return hash;
+    name += sizeof word;
+    size -= sizeof word;
   }
-  return hash;
 }
 
 static char *append(char *at, const char *text, size_t size) {
