@@ -95,15 +95,28 @@ static bool reserve_place(rsci_calls *calls) {
   return true;
 }
 
+static const rsci_task_ops start_ops, cancel_ops;
+
+static rsca_call *make_call(rsci_calls *calls) {
+  if (!rsci_budget_charge(calls->account, RSCI_CALL_BYTES))
+    return NULL;
+  rsca_call *call = calloc(1, sizeof *call);
+  if (!call) {
+    rsci_budget_discharge(calls->account, RSCI_CALL_BYTES);
+    return NULL;
+  }
+  call->calls = calls;
+  call->cancel_task.ops = &cancel_ops;
+  call->room_task.ops = &rsci_room_ops;
+  call->late_task.ops = &rsci_late_ops;
+  return call;
+}
+
 static rsca_call *take_call(rsci_calls *calls) {
   rsca_call *call = calls->free;
-  if (call) {
-    calls->free = call->next_free;
-  } else if (rsci_budget_charge(calls->account, RSCI_CALL_BYTES)) {
-    call = calloc(1, sizeof *call);
-    if (!call)
-      rsci_budget_discharge(calls->account, RSCI_CALL_BYTES);
-  }
+  if (!call)
+    return make_call(calls);
+  calls->free = call->next_free;
   return call;
 }
 
@@ -111,8 +124,6 @@ static void give_back(rsci_calls *calls, rsca_call *call) {
   call->next_free = calls->free;
   calls->free = call;
 }
-
-static const rsci_task_ops start_ops, cancel_ops;
 
 rsca_call *rsci_calls_accept(rsci_calls *calls, rsci_action *action, const char *args, size_t args_size, char *big_args,
                              const rsci_sink *sink, bool inner) {
@@ -138,31 +149,23 @@ rsca_call *rsci_calls_accept(rsci_calls *calls, rsci_action *action, const char 
     call->args.size = args_size;
   }
   call->task.ops = &start_ops;
-  call->cancel_task.ops = &cancel_ops;
-  call->room_task.ops = &rsci_room_ops;
-  call->late_task.ops = &rsci_late_ops;
-  call->late = NULL;
-  call->late_count = 0;
-  call->late_posted = call->awaits_room = false;
-  call->session = NULL;
-  call->calls = calls;
   call->action = action;
   atomic_store_explicit(&call->engine, action->engine, memory_order_relaxed);
   action->refs++;
   rsci_refs_init(&call->refs);
   call->forks = rsci_forks();
   atomic_store_explicit(&call->phase, RSCI_CALL_NEW, memory_order_relaxed);
-  atomic_store_explicit(&call->cancelled, NULL, memory_order_relaxed);
+  atomic_store_explicit(&call->telling, RSCI_TELLING_NOTHING, memory_order_relaxed);
+  call->watch = RSCI_WATCH;
   atomic_store_explicit(&call->stop, false, memory_order_relaxed);
   atomic_store_explicit(&call->ends, false, memory_order_relaxed);
-  atomic_store_explicit(&call->telling, RSCI_TELLING_NOTHING, memory_order_relaxed);
+  call->pooled = call->late_posted = call->awaits_room = false;
+  call->inner = inner;
+  atomic_store_explicit(&call->cancelled, NULL, memory_order_relaxed);
+  atomic_store_explicit(&call->spoilt, NULL, memory_order_relaxed);
+  call->accepted_ns = rsci_coarse_ns();
   atomic_store_explicit(&call->due_ns, UINT64_MAX, memory_order_relaxed);
   call->stretch_ns = 0;
-  call->accepted_ns = rsci_coarse_ns();
-  call->watch = RSCI_WATCH;
-  call->pooled = false;
-  call->inner = inner;
-  atomic_store_explicit(&call->spoilt, NULL, memory_order_relaxed);
   call->sink = *sink;
   call->fiber = NULL;
   do

@@ -70,11 +70,9 @@ enum {
 
 enum { RSCI_CALL_NEW, RSCI_CALL_QUEUED, RSCI_CALL_RUNNING, RSCI_CALL_ENDED };
 
+/* In the order in which a run touches it: of those that wait, few lines of the cache are needed. */
 struct rsca_call {
-  rsci_task task;        /* its start; then its engine's */
-  rsci_task delivery;    /* its sink's */
-  rsci_task cancel_task; /* posted at most once */
-  rsci_task room_task;   /* there is room for another response */
+  rsci_task task; /* its start; then its engine's */
   rsci_calls *calls;
   rsca_call *next_free;
   rsci_action *action;           /* a reference, guarded by the manager's lock */
@@ -82,40 +80,47 @@ struct rsca_call {
   rsci_refs refs;
   unsigned forks; /* the process that it was accepted in */
   _Atomic int phase;
-  _Atomic(const char *) cancelled; /* why it should stop; NULL: it should not */
+  atomic_int telling;
+  enum { RSCI_WATCH, RSCI_WATCH_STOPPED, RSCI_WATCH_RAISED } watch; /* how far the service has got with stopping it */
   atomic_bool stop;                /* its patience is over: what runs is made to raise */
   atomic_bool ends;                /* what runs has taken note of that, and cleans up */
+  bool pooled;                     /* it is in the queue of a pool; its lock */
+  bool inner;                      /* made on a thread of its manager's pool: by an action, or a callback there */
+  bool late_posted;                /* late_task is on its way, and holds the call; manager's lock */
+  bool awaits_room;                /* room_task is waiting for room; thread that steps */
+  _Atomic(const char *) cancelled; /* why it should stop; NULL: it should not */
+  _Atomic(const char *) spoilt;    /* why its response is not whole, and the call fails; NULL: it is */
   _Atomic(char *) where;           /* owned: where it was when that happened, and what its end says; NULL: not known */
-  atomic_int telling;
-  uint64_t accepted_ns;    /* coarse */
-  _Atomic uint64_t due_ns; /* when that will be so; UINT64_MAX: never */
-  uint64_t stretch_ns;     /* of a registration: how long it may run uninterrupted; 0: for ever */
-  enum { RSCI_WATCH, RSCI_WATCH_STOPPED, RSCI_WATCH_RAISED } watch; /* how far the service has got with stopping it */
-  unsigned seen_progress;               /* of its runner, when the service last looked whether it ends */
-  rsca_call *pool_next, *pool_previous; /* in the queue of a pool; its lock */
-  bool pooled;                          /* it is there */
-  bool inner;                           /* made on a thread of its manager's pool: by an action, or a callback there */
+  struct rsci_late *late;          /* late reports, oldest first; manager's lock */
+  uint64_t accepted_ns;            /* coarse */
+  _Atomic uint64_t due_ns;         /* when its patience is over; UINT64_MAX: never */
+  uint64_t stretch_ns;             /* of a registration: how long it may run uninterrupted; 0: for ever */
   uint64_t id;
-  struct rsci_session *session; /* of a registration by a documented method, else NULL; manager's lock */
-  rsca_call *session_next;
   rsci_sink sink;
-  void *fiber;        /* the engine's */
-  rsci_buffer args;   /* with a NUL after it */
-  rsci_buffer report; /* what was reported; the engine's */
-  rsci_buffer result; /* a copy of the result on its way to a callback elsewhere; the ending's */
-
-  rsci_task late_task;                /* there are late reports */
-  struct rsci_late *late, *last_late; /* these, oldest first; last_late counts where there is one. Manager's lock */
-  size_t late_count;
-  bool late_posted;             /* late_task is on its way, and holds the call */
-  bool awaits_room;             /* room_task is waiting for room; thread that steps */
-  _Atomic(const char *) spoilt; /* why its response is not whole, and the call fails; NULL: it is */
-  HRESULT late_status;          /* for the native engine: what it will end with */
+  rsci_buffer args; /* with a NUL after it */
+  void *fiber;      /* the engine's */
 
   /* Set by the ending. */
   HRESULT status;
   const char *bytes; /* borrowed from the engine, or result.data; NULL where size is 0 */
   size_t size;
+
+  rsci_task delivery;   /* its sink's */
+  uint64_t result_slot; /* the sink's: where it has the result without a copy; 0: nowhere */
+  rsci_buffer report;   /* what was reported; the engine's */
+  rsci_buffer result;   /* a copy of the result on its way to a callback elsewhere; the ending's */
+
+  /* What follows is not touched by most runs: one that is given back has left it as it was in a new one. */
+  rsci_task cancel_task;        /* posted at most once */
+  rsci_task room_task;          /* there is room for another response */
+  rsci_task late_task;          /* there are late reports */
+  struct rsci_session *session; /* of a registration by a documented method, else NULL; manager's lock */
+  rsca_call *session_next;
+  rsca_call *pool_next, *pool_previous; /* in the queue of a pool; its lock */
+  struct rsci_late *last_late;          /* counts where there is one; manager's lock */
+  size_t late_count;                    /* likewise */
+  unsigned seen_progress;               /* of its runner, when the service last looked whether it ends */
+  HRESULT late_status;                  /* for the native engine: what it will end with */
 };
 
 /* The table of a manager's calls. Everything is guarded by the manager's lock, but for the functions that take it. */

@@ -134,6 +134,7 @@ void rsci_call_drop_late(rsca_call *call) {
   while (call->late) {
     struct rsci_late *late = call->late;
     call->late = late->next;
+    call->late_count = 0;
     free_late(call, late);
   }
 }
