@@ -36,6 +36,14 @@ bool rsci_call_append(rsca_call *call, rsci_buffer *buffer, const void *bytes, s
   return false;
 }
 
+bool rsci_call_charge(rsca_call *call, size_t size) {
+  return rsci_budget_charge(call->calls->budget, charge_of(size));
+}
+
+void rsci_call_discharge(rsca_call *call, size_t size) {
+  rsci_budget_discharge(call->calls->budget, charge_of(size));
+}
+
 rsci_buffer rsci_call_take_result(rsca_call *call) {
   rsci_buffer taken = call->result;
   rsci_budget_discharge(call->calls->budget, charge_of(taken.capacity));

@@ -251,6 +251,11 @@ bool rsci_call_append(rsca_call *call, rsci_buffer *buffer, const void *bytes, s
 
 /* For sinks. No lock held. */
 
+/* Counts a result of `size` bytes that a sink keeps elsewhere until it is delivered, as if it were kept here. False:
+ * there is no room for it in the budget. */
+bool rsci_call_charge(rsca_call *call, size_t size);
+void rsci_call_discharge(rsca_call *call, size_t size);
+
 /* Its result, which is the caller's to free from here on. */
 rsci_buffer rsci_call_take_result(rsca_call *call);
 

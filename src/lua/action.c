@@ -208,54 +208,65 @@ void rscl_action_room(rsci_engine *engine, rsca_call *call) {
     rscl_waiters_wake(&fiber->room);
 }
 
-static rscl_outcome wrong_result(lua_State *L, rsca_call *call, const char *what) {
+static void wrong_result(lua_State *L, rsca_call *call, const char *what, rscl_outcome *outcome) {
   const char *text = lua_pushfstring(L, "%s: action '%s' returned %s", call->action->place, call->action->name, what);
-  return (rscl_outcome){E_FAIL, text, strlen(text)};
+  *outcome = (rscl_outcome){E_FAIL, text, strlen(text), 0};
 }
 
 /* return nil, message [, status]  or  return nil, err */
-static rscl_outcome failed_result(lua_State *L, rscl_state *state, rsca_call *call, int first) {
-  rscl_outcome outcome = {E_FAIL, NULL, 0};
+static void failed_result(lua_State *L, rscl_state *state, rsca_call *call, int first, rscl_outcome *outcome) {
+  outcome->status = E_FAIL;
   if (rscl_is_error(L, first + 1)) {
     (void)rscl_push_error_field(L, first + 1, "status");
-    outcome.status = rscl_failure_status(L, -1, E_FAIL);
+    outcome->status = rscl_failure_status(L, -1, E_FAIL);
     (void)rscl_push_error_field(L, first + 1, "message");
   } else {
-    outcome.status = rscl_failure_status(L, first + 2, E_FAIL);
+    outcome->status = rscl_failure_status(L, first + 2, E_FAIL);
     if (lua_isnoneornil(L, first + 1))
-      return outcome; /* a status says enough */
+      return; /* a status says enough */
     lua_pushvalue(L, first + 1);
   }
   rscl_make_text(L, state, call);
-  outcome.bytes = lua_tolstring(L, -1, &outcome.size);
-  return outcome;
+  outcome->bytes = lua_tolstring(L, -1, &outcome->size);
 }
 
-rscl_outcome rscl_action_returned(lua_State *L, rscl_state *state, rsca_call *call, int first, int nresults) {
-  rscl_outcome outcome = {S_OK, NULL, 0};
-  int type = lua_type(L, first);
-  if (type <= LUA_TNIL && (!lua_isnoneornil(L, first + 1) || FAILED(rscl_failure_status(L, first + 2, S_OK))))
-    return failed_result(L, state, call, first);
-  if (type == LUA_TSTRING || type == LUA_TNUMBER)
-    outcome.bytes = lua_tolstring(L, first, &outcome.size);
-  else if (type > LUA_TNIL)
-    return wrong_result(
-        L, call, lua_pushfstring(L, "a %s; a string, a number or nothing was expected", luaL_typename(L, first)));
-  if (nresults > 1 && !lua_isnil(L, first + 1) && !rscl_to_status(L, first + 1, &outcome.status))
-    return wrong_result(
-        L, call,
-        lua_pushfstring(L, "a %s as its status; an integer of 32 bits was expected", luaL_typename(L, first + 1)));
-  if (SUCCEEDED(outcome.status) && !call->sink.ops->report && call->report.size > 0) {
-    /* What it reported comes first: a run hears it all in one. */
-    HRESULT status = rsca_call_report(call, outcome.bytes, outcome.size);
-    outcome.bytes = call->report.data;
-    outcome.size = call->report.size;
-    if (status == E_OUTOFMEMORY && !atomic_load(&call->spoilt)) { /* otherwise its end says that */
-      static const char text[] = "not enough memory";
-      outcome = (rscl_outcome){E_OUTOFMEMORY, text, sizeof text - 1};
-    }
+/* What it reported comes first: a run hears it all in one. */
+static void join_reports(rsca_call *call, rscl_outcome *outcome) {
+  HRESULT status = rsca_call_report(call, outcome->bytes, outcome->size);
+  outcome->bytes = call->report.data;
+  outcome->size = call->report.size;
+  outcome->index = 0;
+  if (status == E_OUTOFMEMORY && !atomic_load(&call->spoilt)) { /* otherwise its end says that */
+    static const char text[] = "not enough memory";
+    *outcome = (rscl_outcome){E_OUTOFMEMORY, text, sizeof text - 1, 0};
   }
-  return outcome;
+}
+
+void rscl_action_returned(lua_State *L, rscl_state *state, rsca_call *call, int first, int nresults,
+                          rscl_outcome *outcome) {
+  int type = lua_type(L, first);
+  if (type <= LUA_TNIL && (!lua_isnoneornil(L, first + 1) || FAILED(rscl_failure_status(L, first + 2, S_OK)))) {
+    failed_result(L, state, call, first, outcome);
+    return;
+  }
+  if (type == LUA_TSTRING || type == LUA_TNUMBER) {
+    outcome->bytes = lua_tolstring(L, first, &outcome->size);
+    outcome->index = first;
+  } else if (type > LUA_TNIL) {
+    wrong_result(L, call,
+                 lua_pushfstring(L, "a %s; a string, a number or nothing was expected", luaL_typename(L, first)),
+                 outcome);
+    return;
+  }
+  if (nresults > 1 && !lua_isnil(L, first + 1) && !rscl_to_status(L, first + 1, &outcome->status)) {
+    wrong_result(
+        L, call,
+        lua_pushfstring(L, "a %s as its status; an integer of 32 bits was expected", luaL_typename(L, first + 1)),
+        outcome);
+    return;
+  }
+  if (SUCCEEDED(outcome->status) && !call->sink.ops->report && call->report.size > 0)
+    join_reports(call, outcome);
 }
 
 /* ---- Forgetting ---- */

@@ -24,10 +24,13 @@ typedef struct rscl_outcome {
   HRESULT status;
   const char *bytes;
   size_t size;
+  int index; /* of the Lua string that these are; 0: of none that was returned */
 } rscl_outcome;
 
-/* The `nresults` (at most RSCL_MOST_RESULTS) results from index `first` to the top. [-0, +1, e] */
-rscl_outcome rscl_action_returned(lua_State *L, rscl_state *state, rsca_call *call, int first, int nresults);
+/* The `nresults` (at most RSCL_MOST_RESULTS) results from index `first` to the top. `*outcome` is all zero, which is
+ * S_OK and nothing. [-0, +1, e] */
+void rscl_action_returned(lua_State *L, rscl_state *state, rsca_call *call, int first, int nresults,
+                          rscl_outcome *outcome);
 
 /* register(name [, options], function): arguments from index `first`. The function is kept in the user value of the
  * proxy at `proxy`. Returns true, or nil, err. */

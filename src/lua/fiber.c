@@ -22,6 +22,27 @@ static const rsci_task_ops fiber_ops;
 
 /* ---- Life ---- */
 
+static void enlist(rscl_fiber *fiber) {
+  rscl_state *state = fiber->state;
+  fiber->previous = NULL;
+  fiber->next = state->fibers;
+  if (state->fibers)
+    state->fibers->previous = fiber;
+  state->fibers = fiber;
+  state->fiber_count++;
+}
+
+static void delist(rscl_fiber *fiber) {
+  rscl_state *state = fiber->state;
+  if (fiber->previous)
+    fiber->previous->next = fiber->next;
+  else
+    state->fibers = fiber->next;
+  if (fiber->next)
+    fiber->next->previous = fiber->previous;
+  state->fiber_count--;
+}
+
 /* A fiber for `co`, not in a slot yet; NULL: out of memory. */
 static rscl_fiber *try_make(lua_State *co, rscl_state *state, rscl_fiber_kind kind, rsca_call *call) {
   rscl_fiber *fiber = state->free_fibers;
@@ -29,15 +50,11 @@ static rscl_fiber *try_make(lua_State *co, rscl_state *state, rscl_fiber_kind ki
     state->free_fibers = fiber->next;
   else if (!(fiber = malloc(sizeof *fiber)))
     return NULL;
-  *fiber =
-      (rscl_fiber){.state = state, .co = co, .kind = kind, .call = call, .next = state->fibers, .forks = rsci_forks()};
+  *fiber = (rscl_fiber){.state = state, .co = co, .kind = kind, .call = call, .forks = rsci_forks()};
   fiber->task.ops = &fiber_ops;
   fiber->task.engine = &state->engine;
   fiber->alarm.task = &fiber->task;
-  if (state->fibers)
-    state->fibers->previous = fiber;
-  state->fibers = fiber;
-  state->fiber_count++;
+  enlist(fiber);
   return fiber;
 }
 
@@ -49,15 +66,38 @@ static rscl_fiber *make(lua_State *L, lua_State *co, rscl_state *state, rscl_fib
   return fiber;
 }
 
+/* Whether its coroutine may run something else: nobody else can have it, and no task of it is on the way. */
+static bool is_spare(const rscl_fiber *fiber, bool queued) {
+  const rscl_state *state = fiber->state;
+  return fiber->returned && !fiber->exposed && !fiber->hangs_on && !queued && state->guarded &&
+         state->spare_count < RSCL_MOST_SPARES && lua_gettop(fiber->co) == 0;
+}
+
+/* Keeps it, in its slot, under another ticket. */
+static void save(rscl_fiber *fiber) {
+  rscl_state *state = fiber->state;
+  state->slots.entries[fiber->slot].generation++;
+  fiber->next = state->spares;
+  state->spares = fiber;
+  state->spare_count++;
+}
+
+/* One that was saved. What it may have been left with by the function that returned is as in a new one again. */
+static rscl_fiber *take_spare(rscl_state *state, rscl_fiber_kind kind, rsca_call *call) {
+  rscl_fiber *fiber = state->spares;
+  state->spares = fiber->next;
+  state->spare_count--;
+  fiber->kind = kind;
+  fiber->call = call;
+  fiber->returned = fiber->hosted = fiber->forked = false;
+  fiber->forks = rsci_forks();
+  enlist(fiber);
+  return fiber;
+}
+
 rscl_fiber *rscl_fiber_create(lua_State *L, int slots, rscl_state *state, rscl_fiber_kind kind, rsca_call *call) {
-  if (state->spare_count > 0) {
-    const rscl_spare spare = state->spares[state->spare_count - 1];
-    rscl_fiber *reused = make(L, spare.co, state, kind, call);
-    state->spare_count--;
-    reused->slot = spare.slot;
-    state->slots.entries[spare.slot].owner = reused;
-    return reused;
-  }
+  if (state->spares)
+    return take_spare(state, kind, call);
   lua_State *co = lua_newthread(L);
   rscl_slots_reserve(L, slots, &state->slots); /* after what may run finalizers: they take slots too */
   rscl_fiber *fiber = make(L, co, state, kind, call);
@@ -95,55 +135,47 @@ static bool is_queued(const rscl_fiber *fiber) {
   return fiber->queued || (fiber->has_alarm && fiber->alarm.timer.place == 0);
 }
 
-/* Keeps the coroutine for the next, if nobody else can have it. */
-static bool save(const rscl_fiber *fiber) {
-  rscl_state *state = fiber->state;
-  if (!fiber->returned || fiber->exposed || !state->guarded || state->spare_count == RSCL_MOST_SPARES ||
-      lua_gettop(fiber->co) > 0)
-    return false;
-  state->slots.entries[fiber->slot].generation++;
-  state->slots.entries[fiber->slot].owner = NULL;
-  state->spares[state->spare_count++] = (rscl_spare){fiber->co, fiber->slot};
-  return true;
-}
-
 /* Its coroutine is done. In a turn, or after its error. */
 static void retire(rscl_fiber *fiber, lua_State *L, int slots_table) {
   rscl_state *state = fiber->state;
+  bool queued = is_queued(fiber);
+  bool spare = is_spare(fiber, queued);
   if (fiber->hangs_on)
     rscl_unhang(L, state, fiber->hangs_on, fiber->slot);
-  else if (save(fiber))
-    fiber->slot = 0;
-  else
+  else if (!spare)
     rscl_slots_clear(L, slots_table, &state->slots, fiber->slot);
-  if (fiber->previous)
-    fiber->previous->next = fiber->next;
-  else
-    state->fibers = fiber->next;
-  if (fiber->next)
-    fiber->next->previous = fiber->previous;
-  state->fiber_count--;
+  delist(fiber);
   rscl_fiber_unwait(fiber);
   rscl_waiters_wake(&fiber->room);
   if (fiber->request) {
     rscl_request_release(fiber->request);
     fiber->request = NULL;
   }
-  bool queued = is_queued(fiber);
-  if (!queued)
+  if (!queued) {
     rsci_runner_clear_alarm(state->engine.runner, &fiber->alarm);
+    fiber->has_alarm = false;
+  }
+  if (spare) {
+    save(fiber);
+    return;
+  }
   fiber->co = NULL;
   /* A task that has been posted can't be taken back: it finds the fiber ended, and recycles it. */
   if (!queued)
     recycle(fiber);
 }
 
-void rscl_fibers_fini(rscl_state *state) {
-  while (state->free_fibers) {
-    rscl_fiber *fiber = state->free_fibers;
-    state->free_fibers = fiber->next;
+static void free_list(rscl_fiber *fiber) {
+  while (fiber) {
+    rscl_fiber *next = fiber->next;
     free(fiber);
+    fiber = next;
   }
+}
+
+void rscl_fibers_fini(rscl_state *state) {
+  free_list(state->free_fibers);
+  free_list(state->spares);
 }
 
 /* ---- Outcomes ---- */
@@ -278,8 +310,14 @@ static void returned(rscl_fiber *fiber, int nresults) {
   int first = lua_gettop(L) + 1;
   lua_xmove(co, L, nresults); /* a turn's stack has room */
   if (fiber->kind == RSCL_ACTION) {
-    rscl_outcome outcome = rscl_action_returned(L, state, fiber->call, first, nresults);
+    rscl_outcome outcome = {S_OK, NULL, 0, 0};
+    rscl_action_returned(L, state, fiber->call, first, nresults, &outcome);
+    if (outcome.index) {
+      rscl_slots_reserve(L, RSCL_TURN_SLOTS, &state->slots); /* for a handler of this state, which takes it as it is */
+      state->answer = (rscl_answer){outcome.bytes, outcome.index};
+    }
     finish(fiber, outcome.status, outcome.bytes, outcome.size);
+    state->answer.bytes = NULL;
   } else if (fiber->kind == RSCL_HANDLER) {
     HRESULT answer = rscl_handler_returned(L, first);
     handler_done(fiber, answer);

@@ -97,7 +97,7 @@ void rscl_fiber_give_up(rscl_fiber *fiber);
  * text `why` (a cancelled call: for its own reason). For lack of memory that may be in a following step. */
 void rscl_fiber_close(rscl_fiber *fiber, HRESULT status, const char *why);
 
-/* Frees the list of spare fibers. */
+/* Frees those that are done. */
 void rscl_fibers_fini(rscl_state *state);
 
 /* How the code running on L may wait. */

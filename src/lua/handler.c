@@ -20,26 +20,41 @@ static void undo_delivery(rscl_state *state, void *subject, lua_State *L, int st
   rsci_runner_post_here(state->engine.runner, &call->delivery);
 }
 
+/* A result that is kept in Lua does not count any more. */
+static void discharge(rsca_call *call) {
+  if (call->result_slot)
+    rsci_call_discharge(call, call->size);
+}
+
+static void clear_slots(rscl_state *state, rsca_call *call) {
+  rscl_slots_clear(state->turn, RSCL_TURN_SLOTS, &state->slots, (rscl_slot)call->sink.slot);
+  if (call->result_slot)
+    rscl_slots_clear(state->turn, RSCL_TURN_SLOTS, &state->slots, (rscl_slot)call->result_slot);
+  discharge(call);
+}
+
 static void delivery_run(rsci_task *task) {
   rsca_call *call = call_of_delivery(task);
   rscl_state *state = call->sink.object;
   lua_State *L = state->turn;
-  rscl_slot slot = (rscl_slot)call->sink.slot;
   if (rsci_runner_drops(state->engine.runner, call->forks)) {
-    rscl_slots_clear(L, RSCL_TURN_SLOTS, &state->slots, slot);
+    clear_slots(state, call);
     state->expected--;
     rsci_call_leave(call);
     rscl_handler_done(call, S_OK);
     return;
   }
   rscl_guard_set(state, undo_delivery, call);
-  lua_rawgeti(L, RSCL_TURN_SLOTS, (lua_Integer)slot);
+  lua_rawgeti(L, RSCL_TURN_SLOTS, (lua_Integer)call->sink.slot);
   int nargs = 3 + rscl_push_invocation(L);
   rscl_push_status(L, call->status);
-  lua_pushlstring(L, call->bytes ? call->bytes : "", call->size);
+  if (call->result_slot)
+    lua_rawgeti(L, RSCL_TURN_SLOTS, (lua_Integer)call->result_slot);
+  else
+    lua_pushlstring(L, call->bytes ? call->bytes : "", call->size);
   lua_pushboolean(L, 1);
   rscl_fiber *fiber = rscl_fiber_create(L, RSCL_TURN_SLOTS, state, RSCL_HANDLER, call);
-  rscl_slots_clear(L, RSCL_TURN_SLOTS, &state->slots, slot);
+  clear_slots(state, call);
   state->expected--;
   rsci_call_leave(call);
   rscl_fiber_run(fiber, nargs);
@@ -48,6 +63,7 @@ static void delivery_run(rsci_task *task) {
 /* The state has closed, and its handlers went with it. */
 static void delivery_drop(rsci_task *task) {
   rsca_call *call = call_of_delivery(task);
+  discharge(call);
   rsci_call_leave(call);
   rscl_handler_done(call, S_OK);
 }
@@ -62,12 +78,24 @@ static void sink_release(void *object) {
   rsci_engine_release(&((rscl_state *)object)->engine);
 }
 
+/* Keeps the Lua string that an action of the same state has answered with: none of its bytes are copied. 0: it is none,
+ * or another's, or beyond what may wait. */
+static rscl_slot keep_answer(rscl_state *state, rsca_call *call) {
+  if (!call->bytes || call->bytes != state->answer.bytes || !state->slots.free || !rsci_call_charge(call, call->size))
+    return 0;
+  lua_pushvalue(state->turn, state->answer.index);
+  return rscl_slots_put(state->turn, RSCL_TURN_SLOTS, &state->slots, NULL);
+}
+
 static void sink_ended(rsca_call *call) {
   rscl_state *state = call->sink.object;
-  (void)rsci_call_keep_bytes(call);
+  bool here = rscl_is_here(state);
+  call->result_slot = here ? keep_answer(state, call) : 0;
+  if (!call->result_slot)
+    (void)rsci_call_keep_bytes(call);
   call->delivery.ops = &delivery_ops;
-  bool posted = rscl_is_here(state) ? rsci_engine_post_here(&state->engine, &call->delivery)
-                                    : rsci_engine_post(&state->engine, &call->delivery);
+  bool posted =
+      here ? rsci_engine_post_here(&state->engine, &call->delivery) : rsci_engine_post(&state->engine, &call->delivery);
   if (!posted)
     delivery_drop(&call->delivery);
 }

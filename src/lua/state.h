@@ -44,14 +44,16 @@ typedef struct rscl_slots {
   rscl_slot free;
 } rscl_slots;
 
-/* A coroutine that is done and may run something else, in its slot still. */
-typedef struct rscl_spare {
-  lua_State *co;
-  rscl_slot slot;
-} rscl_spare;
+/* So many fibers that are done are kept with their coroutine, in its slot still, to run something else. */
 enum { RSCL_MOST_SPARES = 64 };
 
 typedef struct rscl_state rscl_state;
+
+/* The Lua string that a call is just being ended with: its bytes, and where on the turn's stack it is. */
+typedef struct rscl_answer {
+  const char *bytes; /* NULL: there is none */
+  int index;
+} rscl_answer;
 
 /* What must be put right if an error (out of memory, mostly) ends the work on something half-way. */
 typedef struct rscl_guard {
@@ -74,7 +76,7 @@ struct rscl_state {
   rscl_fiber *fibers;  /* all that have not ended */
   rscl_fiber *free_fibers;
   bool guarded; /* its scripts get hold of a coroutine by our functions only, see nesting.h */
-  rscl_spare spares[RSCL_MOST_SPARES];
+  rscl_fiber *spares;
   size_t spare_count;
   size_t fiber_count;
   struct rscl_subscription *subscriptions; /* whose final has not been given */
@@ -83,8 +85,9 @@ struct rscl_state {
   bool adapted;   /* the host's coroutines have a way of their own to wait, see adapter.h */
   bool suspended; /* a fiber began to wait since the closer was made */
   const void *closer;
-  size_t expected;      /* results on their way to handlers and requests of this state */
-  rscl_guard guard;     /* what the turn is about */
+  size_t expected;  /* results on their way to handlers and requests of this state */
+  rscl_guard guard; /* what the turn is about */
+  rscl_answer answer;
   rsca_lua_hooks hooks; /* the host's */
   rscl_stop stop;
   struct rscl_worker *worker; /* of a state in a pool, else NULL */
