@@ -112,7 +112,8 @@ static inline uint64_t rsci_now_ns(void) {
   return (uint64_t)now.tv_sec * RSCI_NS_PER_SECOND + (uint64_t)now.tv_nsec;
 }
 
-/* The same, some milliseconds behind, for less. */
+/* The same, up to RSCI_COARSE_NS behind, for less. */
+#define RSCI_COARSE_NS (10 * RSCI_NS_PER_MS)
 static inline uint64_t rsci_coarse_ns(void) {
   struct timespec now;
   (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
