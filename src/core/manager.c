@@ -206,6 +206,7 @@ void rsci_manager_watch(rsca_manager *manager, rsci_watch *watch) {
   rsci_lock_take(&manager->watches_lock);
   watch->next = manager->watches;
   manager->watches = watch;
+  manager->watch_count++;
   rsci_lock_leave(&manager->watches_lock);
 }
 
@@ -215,12 +216,15 @@ void rsci_manager_unwatch(rsca_manager *manager, rsci_watch *watch) {
   while (*place != watch)
     place = &(*place)->next;
   *place = watch->next;
+  manager->watch_count--;
   rsci_lock_leave(&manager->watches_lock);
 }
 
 static void calls_quiet(rsci_calls *calls) {
   rsca_manager *manager = manager_of_calls(calls);
-  rsci_manager_tell_watches(manager);
+  /* One that is added right now looks at the calls after that, and finds what there is to find. */
+  if (atomic_load(&manager->watch_count) > 0)
+    rsci_manager_tell_watches(manager);
   if (atomic_load(&calls->watched))
     rsci_service_kick(&manager->service);
 }

@@ -68,6 +68,7 @@ struct rsca_manager {
 
   rsci_lock watches_lock; /* Protects the list; taken alone */
   rsci_watch *watches;
+  atomic_size_t watch_count;
 };
 
 /* Like rsca_manager_create, on a runner that others use too. Holds `runner`, and `account`: what all that the manager
