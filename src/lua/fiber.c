@@ -308,7 +308,8 @@ static void returned(rscl_fiber *fiber, int nresults) {
     nresults = RSCL_MOST_RESULTS;
   }
   int first = lua_gettop(L) + 1;
-  lua_xmove(co, L, nresults); /* a turn's stack has room */
+  if (nresults > 0)
+    lua_xmove(co, L, nresults); /* a turn's stack has room */
   if (fiber->kind == RSCL_ACTION) {
     rscl_outcome outcome = {S_OK, NULL, 0, 0};
     rscl_action_returned(L, state, fiber->call, first, nresults, &outcome);
@@ -319,7 +320,7 @@ static void returned(rscl_fiber *fiber, int nresults) {
     finish(fiber, outcome.status, outcome.bytes, outcome.size);
     state->answer.bytes = NULL;
   } else if (fiber->kind == RSCL_HANDLER) {
-    HRESULT answer = rscl_handler_returned(L, first);
+    HRESULT answer = nresults > 0 ? rscl_handler_returned(L, first) : S_OK;
     handler_done(fiber, answer);
   } else {
     (void)let_go(fiber);

@@ -93,15 +93,25 @@ static int manager_health(lua_State *L) {
   return 1;
 }
 
+/* The manager that a function is about: the object of its proxy, which is at `proxy`. */
+typedef struct target {
+  rscl_state *state;
+  const rscl_owner *object;
+  int proxy;
+} target;
+
 /* The proxy of a function of the module. */
 #define OWN_PROXY lua_upvalueindex(2)
 
-static rsca_manager *own_manager(lua_State *L) {
-  (void)rscl_check_state(L);
-  rsca_manager *manager = rscl_manager_test(L, OWN_PROXY);
-  if (!manager)
+static target own_target(lua_State *L) {
+  target own = {rscl_check_state(L), rscl_manager_object(L, OWN_PROXY), OWN_PROXY};
+  if (!rscl_manager_of(own.object))
     luaL_error(L, "this state's manager has been released");
-  return manager;
+  return own;
+}
+
+static rsca_manager *own_manager(lua_State *L) {
+  return rscl_manager_of(own_target(L).object);
 }
 
 static int register_action(lua_State *L, int proxy, int first) {
@@ -126,25 +136,24 @@ static int call_action(lua_State *L, int proxy, int first) {
   return rscl_request_call(L, rscl_check_state(L), (rscl_target){.proxy = proxy, .limit_ns = limit_ns}, first, args);
 }
 
-static HRESULT run_with(lua_State *L, rscl_state *state, int proxy, rscl_text name, rscl_text args, int callback,
-                        uint64_t limit_ns, uint64_t *id) {
-  rsci_sink sink = rscl_check_sink(L, state, callback);
+static HRESULT run_with(lua_State *L, target to, rscl_text name, rscl_text args, int callback, uint64_t limit_ns,
+                        uint64_t *id) {
+  rsci_sink sink = rscl_check_sink(L, to.state, callback);
   sink.limit_ns = limit_ns;
   /* Only now: a metamethod or a finalizer may have closed it meanwhile. */
-  rsca_manager *manager = rscl_manager_test(L, proxy);
+  rsca_manager *manager = rscl_manager_of(to.object);
   HRESULT status = RSCA_E_SHUTDOWN_IN_PROGRESS;
   if (manager)
     status = rsci_manager_run(manager, NULL, name.data, name.size, args.data, args.size, &sink, id);
   if (FAILED(status))
-    rscl_sink_undo(L, state, &sink);
+    rscl_sink_undo(L, to.state, &sink);
   else
-    rscl_sink_accepted(state, &sink);
-  rscl_adapter_tell(L, state);
+    rscl_sink_accepted(to.state, &sink);
+  rscl_adapter_tell(L, to.state);
   return status;
 }
 
-static int run_action(lua_State *L, int proxy, int first) {
-  rscl_state *state = rscl_check_state(L);
+static int run_action(lua_State *L, target to, int first) {
   rscl_text name = rscl_check_name(L, first);
   /* run(name, callback) is what one types at first. */
   luaL_argcheck(L, !lua_isfunction(L, first + 1), first + 1, "arguments (a string) expected before the callback");
@@ -152,16 +161,16 @@ static int run_action(lua_State *L, int proxy, int first) {
   uint64_t limit_ns = rscl_check_call_options(L, first + 3);
   int results;
   if (lua_isnoneornil(L, first + 2)) {
-    results = rscl_request_run(L, state, (rscl_target){.proxy = proxy, .limit_ns = limit_ns}, name, args);
+    results = rscl_request_run(L, to.state, (rscl_target){.proxy = to.proxy, .limit_ns = limit_ns}, name, args);
   } else {
     uint64_t id;
-    HRESULT status = run_with(L, state, proxy, name, args, first + 2, limit_ns, &id);
+    HRESULT status = run_with(L, to, name, args, first + 2, limit_ns, &id);
     if (FAILED(status))
       return rscl_refused(L, status, name.data);
     lua_pushinteger(L, (lua_Integer)id);
     results = 1;
   }
-  rscl_manager_settle(L, RSCL_BOX, proxy);
+  rscl_manager_settle(L, RSCL_BOX, to.proxy);
   return results;
 }
 
@@ -263,8 +272,7 @@ static int module_call(lua_State *L) {
 }
 
 static int module_run(lua_State *L) {
-  (void)own_manager(L);
-  return run_action(L, OWN_PROXY, 1);
+  return run_action(L, own_target(L), 1);
 }
 
 static int module_subscribe(lua_State *L) {
@@ -326,7 +334,7 @@ static int manager_call(lua_State *L) {
 
 static int manager_run(lua_State *L) {
   (void)rscl_manager_check(L, 1);
-  return run_action(L, 1, 2);
+  return run_action(L, (target){rscl_check_state(L), rscl_manager_object(L, 1), 1}, 2);
 }
 
 static int manager_subscribe(lua_State *L) {
@@ -364,7 +372,7 @@ static int manager_RunCustomAction(lua_State *L) {
     rscl_check_callback(L, 4);
   HRESULT status = rscl_check_documented(L, &name, &args);
   if (SUCCEEDED(status)) {
-    status = run_with(L, state, 1, name, args, 4, 0, NULL);
+    status = run_with(L, (target){state, rscl_manager_object(L, 1), 1}, name, args, 4, 0, NULL);
     rscl_manager_settle(L, RSCL_BOX, 1);
   }
   rscl_push_status(L, status);

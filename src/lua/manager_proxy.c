@@ -47,12 +47,18 @@ rsca_manager *rscl_manager_check(lua_State *L, int arg) {
   return check_open(L, arg)->manager;
 }
 
-rsca_manager *rscl_manager_test(lua_State *L, int index) {
+const rscl_owner *rscl_manager_object(lua_State *L, int index) {
   /* What is an upvalue was put there by us. */
-  const rscl_owner *object =
-      index < LUA_REGISTRYINDEX ? lua_touserdata(L, index) : rscl_object_test(L, index, &rscl_manager_type);
+  return index < LUA_REGISTRYINDEX ? lua_touserdata(L, index) : rscl_object_test(L, index, &rscl_manager_type);
+}
+
+rsca_manager *rscl_manager_of(const rscl_owner *object) {
   const manager_proxy *proxy = object ? proxy_of(object) : NULL;
   return proxy ? proxy->manager : NULL;
+}
+
+rsca_manager *rscl_manager_test(lua_State *L, int index) {
+  return rscl_manager_of(rscl_manager_object(L, index));
 }
 
 /* Allocates only for a manager that has no place among the anchors yet. [-0, +0, m] */

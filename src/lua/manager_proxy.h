@@ -24,6 +24,11 @@ rsca_manager *rscl_manager_check(lua_State *L, int arg);
 /* The manager whose proxy is at `index`, or NULL; NULL too where it is closed. Borrowed. [-0, +0, -] */
 rsca_manager *rscl_manager_test(lua_State *L, int index);
 
+/* The same in two steps, for those who look again later: the object at `index`, which is to stay where it is; NULL: it
+ * is something else. Its manager, or NULL. [-0, +0, -] */
+const rscl_owner *rscl_manager_object(lua_State *L, int index);
+rsca_manager *rscl_manager_of(const rscl_owner *object);
+
 /* Anchors the proxy at `index` if something outside needs it, and lets go of it if nothing does. [-0, +0, m] */
 void rscl_manager_settle(lua_State *L, int box, int index);
 

@@ -50,7 +50,8 @@ rscl_slot rscl_slots_put(lua_State *L, int table, rscl_slots *slots, void *owner
 }
 
 void rscl_slots_clear(lua_State *L, int table, rscl_slots *slots, rscl_slot slot) {
-  table = lua_absindex(L, table);
+  if (table < 0)
+    table = lua_absindex(L, table);
   lua_pushboolean(L, 0);
   lua_rawseti(L, table, (lua_Integer)slot);
   slots->entries[slot].generation++;

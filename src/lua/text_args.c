@@ -33,9 +33,10 @@ rscl_text rscl_check_name(lua_State *L, int arg) {
 
 rscl_text rscl_check_args(lua_State *L, int arg) {
   rscl_text args = {"", 0};
-  if (lua_isnoneornil(L, arg))
+  int type = lua_type(L, arg);
+  if (type <= LUA_TNIL)
     return args;
-  if (!lua_isstring(L, arg))
+  if (type != LUA_TSTRING && type != LUA_TNUMBER)
     luaL_typeerror(L, arg, "arguments (a string)");
   args.data = lua_tolstring(L, arg, &args.size);
   check(L, arg, args, "arguments");
