@@ -238,8 +238,8 @@ static rsca_call *find_in_session(const rsci_session *session, const char *name,
   return call;
 }
 
-/* When a limit that begins now is over. Of a long one that may be some milliseconds later, never earlier: it need not
- * ask for the time, which costs more than all else that is done for it. */
+/* When a limit that begins now is over. A long one may be some milliseconds late, and need not ask for the time, which
+ * costs more than all else that is done for it. */
 static uint64_t due_of(const rsca_call *call, uint64_t limit_ns) {
   return limit_ns < RSCI_NS_PER_SECOND ? rsci_now_ns() + limit_ns : call->accepted_ns + RSCI_COARSE_NS + limit_ns;
 }

@@ -95,9 +95,9 @@ T.test("ctx is of no use after the call has ended, and says so", function()
   T.match(tostring(kept), "call")
 end)
 
-T.test("an old ctx doesn't speak for a new call", function()
+local function keep_ctx()
   local kept = {}
-  rsca.register("keep", function(_, ctx)
+  rsca.register("keep", { replace = true }, function(_, ctx)
     kept[#kept + 1] = ctx
     if #kept == 2 then
       T.raises("has ended", kept[1].report, kept[1], "not mine")
@@ -106,7 +106,9 @@ T.test("an old ctx doesn't speak for a new call", function()
   end)
   T.equal(rsca.call("keep"), "own")
   T.equal(rsca.call("keep"), "own")
-end)
+end
+
+T.test("an old ctx doesn't speak for a new call", keep_ctx)
 
 T.test("an action can call another action, and itself", function()
   rsca.register("factorial", function(args)
@@ -243,6 +245,11 @@ T.test("an action can call one of another manager, and that one back", function(
     return other:call("middle", args)
   end)
   T.equal(rsca.call("top", "x"), "<x>")
+end)
+
+T.test("nor where coroutines are used again", function()
+  rsca.guard() -- from here on
+  keep_ctx()
 end)
 
 T.finish()

@@ -512,6 +512,26 @@ for _, place in ipairs(places) do
     end)
 end
 
+T.test("response_bytes: of all that waits for handlers of the state that the action is in, too", function()
+  local manager <close> = assert(rsca.manager { response_bytes = 10000 })
+  manager:register("returns", function(args)
+    return ("x"):rep(tonumber(args))
+  end)
+  for _ = 1, 3 do
+    local heard = {}
+    for _, size in ipairs { 8000, 8000, 1000 } do
+      assert(manager:run("returns", size, function(...)
+        heard[#heard + 1] = { ... }
+      end))
+    end
+    rsca.loop()
+    T.equal(#heard[1][2], 8000)
+    T.equal(heard[2][1], status.E_OUTOFMEMORY)
+    T.equal(heard[2][2], "too many bytes of responses are in flight")
+    T.equal(#heard[3][2], 1000, "1 KiB has always its place")
+  end
+end)
+
 -- ---- What a script makes beside its Lua values ----
 
 T.test("a script of a pool makes no pools", function()

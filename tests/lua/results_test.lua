@@ -94,6 +94,26 @@ T.test("a response may be large", function()
   responds("small", function() return "small" end)
 end)
 
+T.test("a response stays whole until its handler is called, whatever is collected meanwhile, and then goes", function()
+  rsca.register("long", function(args)
+    return ("x"):rep(1 << 20) .. args
+  end)
+  rsca.loop() -- what is left of other tests
+  local heard
+  assert(rsca.run("long", "the end", function(_, response)
+    heard = #response .. response:sub(-8)
+  end))
+  T.equal(rsca.step(), 1)
+  collectgarbage()
+  collectgarbage()
+  local held = collectgarbage("count")
+  T.equal(rsca.step(), 1)
+  T.equal(heard, (1 << 20) + 7 .. "xthe end")
+  collectgarbage()
+  collectgarbage()
+  T.truthy(held - collectgarbage("count") > 1000, "KiB")
+end)
+
 T.test("a success status goes along with the response", function()
   local status, bytes, response, more = run(function() return "text", rsca.status.S_FALSE end)
   T.equal(status, 1)
