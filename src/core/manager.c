@@ -364,9 +364,11 @@ static HRESULT start(rsca_manager *manager, const char *name, const char *args, 
   if (!args)
     args = "";
   size_t name_size = strlen(name), args_size = strlen(args);
-  if (!rsci_utf8_valid(name, name_size) || !rsci_utf8_valid(args, args_size))
+  if (!rsci_utf8_valid(args, args_size))
     return RSCA_E_NO_UNICODE_TRANSLATION;
-  return rsci_manager_run(manager, NULL, name, name_size, args, args_size, sink, id);
+  HRESULT status = rsci_manager_run(manager, NULL, name, name_size, args, args_size, sink, id);
+  /* A name that was found is that of an action, and so well-formed. */
+  return FAILED(status) && !rsci_utf8_valid(name, name_size) ? RSCA_E_NO_UNICODE_TRANSLATION : status;
 }
 
 HRESULT rsca_manager_run(rsca_manager *manager, const char *name, const char *args, rsca_result_fn fn, void *user,

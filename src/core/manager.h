@@ -95,7 +95,8 @@ uint64_t rsci_manager_registration(rsca_manager *manager, const char *name, size
 /* rsca_manager_unregister with a length. */
 HRESULT rsci_manager_take(rsca_manager *manager, const char *name, size_t size);
 
-/* Accepts and posts a call. Both texts are well-formed UTF-8. `session`: of a registration by name, else NULL. */
+/* Accepts and posts a call. The arguments are well-formed UTF-8; a name that is not is not found, or refused otherwise.
+ * `session`: of a registration by name, else NULL. */
 HRESULT rsci_manager_run(rsca_manager *manager, rsci_session *session, const char *name, size_t name_size,
                          const char *args, size_t args_size, const rsci_sink *sink, uint64_t *id);
 
