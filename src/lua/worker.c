@@ -287,8 +287,13 @@ static int open_main(lua_State *L) {
   return stopped || status != LUA_OK ? lua_error(L) : 0;
 }
 
+static size_t limit_above(size_t base, size_t limit) {
+  return limit < SIZE_MAX - base ? base + limit : SIZE_MAX;
+}
+
 static void close_lua(rscl_worker *worker) {
-  worker->memory.limit = SIZE_MAX;
+  /* There is room for what has to be closed, but not without end for finalizers, which nothing stops. */
+  worker->memory.limit = limit_above(rscl_memory_total(&worker->memory), worker->script->manager->config.memory_limit);
   if (worker->L)
     lua_close(worker->L);
   rsci_budget_release(worker->memory.account);
@@ -338,8 +343,7 @@ static rsci_engine *script_open(void *user, rsci_runner *runner) {
   lua_settop(L, 0);
   lua_gc(L, LUA_GCCOLLECT);
   worker->collect_at = limit / 4;
-  size_t base = rscl_memory_total(&worker->memory);
-  worker->memory.limit = limit < SIZE_MAX - base ? base + limit : SIZE_MAX;
+  worker->memory.limit = limit_above(rscl_memory_total(&worker->memory), limit);
   rscl_state *state = rscl_push_box(L);
   lua_settop(L, 0);
   rsci_engine_hold(&state->engine);

@@ -421,6 +421,22 @@ T.test("what is stopped now and then is no reason to replace a state", function(
   end)
 end)
 
+T.test("what finalizers take while a worker's state is closed is limited as well", function()
+  local output = pools.child [[
+    local rsca = require "rsca"
+    local pool = rsca.manager { workers = 1, memory_limit = 8 << 20, chunk = "local rsca = require 'rsca' " ..
+      "kept = setmetatable({}, { __gc = function() " ..
+      "  local all, megabyte = {}, ('x'):rep(1 << 20) " ..
+      "  local whole, err = pcall(function() for i = 1, 100 do all[i] = megabyte .. i end end) " ..
+      "  io.write(tostring(err)) " ..
+      "end }) " ..
+      "rsca.register('works', function() end)" }
+    pool:call("works")
+    pool:close()
+  ]]
+  T.equal(output, "not enough memory")
+end)
+
 T.test("os.exit is not there: nothing ends the host", function()
   local manager <close> = pools.open [[ rsca.register("exits", function() os.exit(0, true) end) ]]
   local response, err = manager:call("exits")
