@@ -47,7 +47,12 @@ bool rscl_worker_is_first(const rscl_worker *worker) {
   return !worker->script->loaded;
 }
 
-static bool add_name(rscl_script *script, const char *name) {
+/* What the script remembers of a name, for as long as there is the pool: the first state's memory, though its action be
+ * unregistered. */
+static bool add_name(rscl_worker *worker, const char *name) {
+  rscl_script *script = worker->script;
+  if (!rsci_budget_charge(worker->memory.account, strlen(name) + 1 + sizeof *script->names + sizeof *worker->actions))
+    return false;
   if (script->name_count == script->name_capacity) {
     size_t capacity = script->name_capacity ? 2 * script->name_capacity : 16;
     char **names = realloc(script->names, capacity * sizeof *names);
@@ -69,7 +74,7 @@ bool rscl_worker_number(rscl_worker *worker, const char *name, size_t *number, b
     if (strcmp(script->names[*number], name) == 0)
       return true;
   *known = !script->loaded;
-  return *known && add_name(script, name);
+  return *known && add_name(worker, name);
 }
 
 bool rscl_worker_put(rscl_worker *worker, size_t number, rscl_worker_action action) {

@@ -582,6 +582,18 @@ for _, case in ipairs {
   end)
 end
 
+T.test("memory limit: names of actions count, those that are unregistered while the script is loaded as well", function()
+  local manager, err = rsca.manager { workers = 1, memory_limit = 4 * MIB, chunk = pools.prelude .. [[
+    for i = 1, 200 do
+      local name = ("n"):rep(50000) .. i
+      assert(rsca.register(name, print))
+      assert(rsca.unregister(name))
+    end
+  ]] }
+  T.equal(manager, nil)
+  T.equal(err.status, status.E_OUTOFMEMORY)
+end)
+
 T.test("memory limit: what calls in a script's own manager report counts", function()
   local manager <close> = pools.open([[
     rsca.register("joins", function(_, ctx)
