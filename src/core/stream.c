@@ -35,11 +35,24 @@ static void free_responses(rsci_response *response) {
   }
 }
 
+/* What the final takes of the budget: its call has ended, and is not there to be counted. */
+static size_t bytes_of_final(const rsci_response *final) {
+  return final ? sizeof *final + final->size : 0;
+}
+
+/* Lock held, or the last reference. It is the caller's to free. */
+static rsci_response *take_final(rsci_stream *stream) {
+  rsci_response *final = stream->final;
+  stream->final = NULL;
+  rsci_budget_discharge(stream->allowance.budget, bytes_of_final(final));
+  return final;
+}
+
 void rsci_stream_release(rsci_stream *stream) {
   if (rsci_refs_drop(&stream->refs) > 0)
     return;
   free_responses(stream->head);
-  free(stream->final);
+  free(take_final(stream));
   rsci_allowance_end(&stream->allowance);
   rsci_engine_release(stream->consumer);
   rsci_lock_fini(&stream->lock);
@@ -136,8 +149,10 @@ void rsci_stream_finish(rsci_stream *stream, HRESULT status, const void *bytes, 
   if (!stream->finished) {
     stream->finished = true;
     stream->status = status;
-    stream->final = final;
-    final = NULL;
+    if (!stream->abandoned && rsci_budget_charge(stream->allowance.budget, bytes_of_final(final))) {
+      stream->final = final;
+      final = NULL;
+    }
     tell_consumer(stream);
   }
   rsci_lock_leave(&stream->lock);
@@ -168,9 +183,8 @@ rsci_taken rsci_stream_take(rsci_stream *stream, rsci_response **out, HRESULT *s
     tell_starved(stream);
   } else if (stream->finished && !stream->abandoned) {
     taken = RSCI_TAKEN_FINAL;
-    *out = stream->final;
+    *out = take_final(stream);
     *status = stream->status;
-    stream->final = NULL;
     stream->abandoned = true; /* nothing is left to take */
   }
   rsci_lock_leave(&stream->lock);
@@ -200,7 +214,9 @@ void rsci_stream_abandon(rsci_stream *stream) {
   stream->head = stream->tail = NULL;
   stream->count = stream->bytes = 0;
   (void)rsci_allowance_fit(&stream->allowance, 0);
+  rsci_response *final = take_final(stream);
   tell_starved(stream);
   rsci_lock_leave(&stream->lock);
   free_responses(dropped);
+  free(final);
 }

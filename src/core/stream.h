@@ -71,7 +71,8 @@ bool rsci_stream_await_room(rsci_stream *stream, rsci_engine *engine, rsci_task 
 /* Whether the final has come. */
 bool rsci_stream_is_finished(rsci_stream *stream);
 
-/* Says that nothing follows but the final; its bytes are copied, or lost for lack of memory. The first one counts. */
+/* Says that nothing follows but the final; its bytes are copied, or lost where there is no memory for them, or the
+ * budget has none. The first one counts. */
 void rsci_stream_finish(rsci_stream *stream, HRESULT status, const void *bytes, size_t size);
 
 /* The next response, which is the caller's to free; the final once, after all of them (`*out`: its bytes or NULL). */

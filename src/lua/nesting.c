@@ -122,11 +122,17 @@ static int nested_wrap(lua_State *L) {
   return 1;
 }
 
+/* What closes a coroutine in whose clean-up another one is closed, and so on, goes no deeper into the C stack: before
+ * 5.4.6 Lua does not count that, as each coroutine goes on from where it was resumed. */
+enum { MOST_STACK_BYTES = 1 << 20 };
+
 static int nested_close(lua_State *L) {
   rscl_state *state = rscl_check_state(L);
   lua_State *co = check_coroutine(L);
   if (co == L || !(is_suspended(co) || is_dead(co)))
     return luaL_error(L, "cannot close a %s coroutine", co == L ? "running" : "normal");
+  if (rscl_stop_stack_used(state) > MOST_STACK_BYTES)
+    return luaL_error(L, "C stack overflow");
   bool ok = close_nested(L, state, co) == LUA_OK;
   lua_pushboolean(L, ok);
   lua_insert(L, ok ? -1 : -2);

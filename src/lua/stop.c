@@ -203,6 +203,15 @@ void rsca_lua_interrupt(void) {
 
 /* ---- What runs ---- */
 
+static uintptr_t stack_here(void) {
+  return (uintptr_t)__builtin_frame_address(0);
+}
+
+size_t rscl_stop_stack_used(const rscl_state *state) {
+  uintptr_t here = stack_here(), outermost = state->stop.running ? state->stop.stack : here;
+  return here < outermost ? outermost - here : here - outermost;
+}
+
 /* Whether it is one of a manager that a worker's script has made: then the worker's own limit holds as well. */
 static bool is_elsewhere(const rscl_state *state, const rsca_call *call) {
   return state->worker && call && rsci_manager_of_call(call) != state->own;
@@ -253,6 +262,8 @@ void rscl_stop_enter(rscl_state *state, rscl_run *run, lua_State *co, rsca_call 
   stop->raised = closing && is_due(state, call);
   if (stop->raised && stop->clean_up_ns < rsci_now_ns())
     stop->clean_up_ns = clean_up_end(state);
+  if (!stop->running)
+    stop->stack = stack_here();
   atomic_signal_fence(memory_order_seq_cst);
   stop->running = &run->running;
   set_running(state, call);
@@ -316,6 +327,8 @@ void rscl_stop_nest(lua_State *L, rscl_state *state, rscl_running *running, lua_
   else
     clear_hook(co);
   *running = (rscl_running){co, state->stop.running};
+  if (!state->stop.running)
+    state->stop.stack = stack_here();
   atomic_signal_fence(memory_order_seq_cst);
   state->stop.running = running;
   if (rscl_stop_is_due(state)) /* since it was asked */

@@ -15,6 +15,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <lua.h>
@@ -35,6 +36,7 @@ typedef struct rscl_stop {
   atomic_int signals;      /* sent, and not handled yet */
   atomic_bool interrupted; /* somebody at a prompt wants what runs to end */
   rscl_running *volatile running;
+  uintptr_t stack;                            /* where the C stack was when the outermost of these was begun */
   _Atomic(struct rsci_inspected *) inspected; /* somebody wants to know where what runs is */
   uint64_t polled_due_ns; /* of what runs without a call: the hook itself looks whether that has come; 0: never */
   bool raised;            /* it has been made to raise, and has this time for its clean-up: */
@@ -77,6 +79,9 @@ int rscl_stop_pcall(lua_State *L, rscl_state *state, struct rsca_call *call, int
  * stopped; then it is to be closed, and the stop passed on. [-0, +0, v] */
 void rscl_stop_nest(lua_State *L, rscl_state *state, rscl_running *running, lua_State *co);
 bool rscl_stop_unnest(rscl_state *state, rscl_running *running);
+
+/* Bytes of the C stack that are in use since the outermost of what runs was begun. */
+size_t rscl_stop_stack_used(const rscl_state *state);
 
 /* Stops L where a stop is due; returns where it has time for clean-up. [-0, +0, v] */
 void rscl_stop_pass_on(lua_State *L, rscl_state *state);

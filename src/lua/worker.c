@@ -47,7 +47,12 @@ bool rscl_worker_is_first(const rscl_worker *worker) {
   return !worker->script->loaded;
 }
 
-static bool add_name(rscl_script *script, const char *name) {
+/* What the script remembers of a name, for as long as there is the pool: the first state's memory, though its action be
+ * unregistered. */
+static bool add_name(rscl_worker *worker, const char *name) {
+  rscl_script *script = worker->script;
+  if (!rsci_budget_charge(worker->memory.account, strlen(name) + 1 + sizeof *script->names + sizeof *worker->actions))
+    return false;
   if (script->name_count == script->name_capacity) {
     size_t capacity = script->name_capacity ? 2 * script->name_capacity : 16;
     char **names = realloc(script->names, capacity * sizeof *names);
@@ -69,7 +74,7 @@ bool rscl_worker_number(rscl_worker *worker, const char *name, size_t *number, b
     if (strcmp(script->names[*number], name) == 0)
       return true;
   *known = !script->loaded;
-  return *known && add_name(script, name);
+  return *known && add_name(worker, name);
 }
 
 bool rscl_worker_put(rscl_worker *worker, size_t number, rscl_worker_action action) {
@@ -287,8 +292,13 @@ static int open_main(lua_State *L) {
   return stopped || status != LUA_OK ? lua_error(L) : 0;
 }
 
+static size_t limit_above(size_t base, size_t limit) {
+  return limit < SIZE_MAX - base ? base + limit : SIZE_MAX;
+}
+
 static void close_lua(rscl_worker *worker) {
-  worker->memory.limit = SIZE_MAX;
+  /* There is room for what has to be closed, but not without end for finalizers, which nothing stops. */
+  worker->memory.limit = limit_above(rscl_memory_total(&worker->memory), worker->script->manager->config.memory_limit);
   if (worker->L)
     lua_close(worker->L);
   rsci_budget_release(worker->memory.account);
@@ -338,8 +348,7 @@ static rsci_engine *script_open(void *user, rsci_runner *runner) {
   lua_settop(L, 0);
   lua_gc(L, LUA_GCCOLLECT);
   worker->collect_at = limit / 4;
-  size_t base = rscl_memory_total(&worker->memory);
-  worker->memory.limit = limit < SIZE_MAX - base ? base + limit : SIZE_MAX;
+  worker->memory.limit = limit_above(rscl_memory_total(&worker->memory), limit);
   rscl_state *state = rscl_push_box(L);
   lua_settop(L, 0);
   rsci_engine_hold(&state->engine);

@@ -90,6 +90,12 @@ static size_t step(rsci_runner *runner) {
   return all;
 }
 
+static rsci_stream *make_stream_of(rsci_budget *budget) {
+  rsci_stream *stream = rsci_stream_create(consumer, &arrived_ops, (rsci_stream_limits){10, 1 << 20, budget});
+  assert_non_null(stream);
+  return stream;
+}
+
 static HRESULT put(rsci_stream *stream, const char *text) {
   return rsci_stream_put(stream, text, strlen(text), false);
 }
@@ -514,6 +520,41 @@ static void test_consumer_goes_while_the_producer_is_busy_on_another_thread(void
   }
 }
 
+static void test_final_counts_until_it_is_taken_or_nobody_takes_it(void **state) {
+  (void)state;
+  rsci_budget *budget = rsci_budget_create(1000, NULL);
+  assert_non_null(budget);
+  rsci_stream *taken = make_stream_of(budget), *abandoned = make_stream_of(budget), *released = make_stream_of(budget);
+  rsci_stream_finish(taken, E_FAIL, "why", 3);
+  assert_true(rsci_budget_used(budget) >= 3);
+  assert_takes_final(taken, E_FAIL, "why");
+  assert_int_equal(rsci_budget_used(budget), 0);
+  rsci_stream_finish(abandoned, E_FAIL, "why", 3);
+  rsci_stream_abandon(abandoned);
+  assert_int_equal(rsci_budget_used(budget), 0);
+  rsci_stream_finish(released, E_FAIL, "why", 3);
+  assert_int_equal(step(consumer_runner), 3);
+  rsci_stream_release(taken);
+  rsci_stream_release(abandoned);
+  rsci_stream_release(released);
+  assert_int_equal(rsci_budget_used(budget), 0);
+  rsci_budget_release(budget);
+}
+
+static void test_final_beyond_the_budget_comes_without_bytes(void **state) {
+  (void)state;
+  rsci_budget *budget = rsci_budget_create(1000, NULL);
+  assert_non_null(budget);
+  static const char text[1000];
+  rsci_stream *stream = make_stream_of(budget);
+  rsci_stream_finish(stream, E_FAIL, text, sizeof text);
+  assert_int_equal(rsci_budget_used(budget), 0);
+  assert_takes_final(stream, E_FAIL, NULL);
+  assert_int_equal(step(consumer_runner), 1);
+  rsci_stream_release(stream);
+  rsci_budget_release(budget);
+}
+
 #define STREAM_TEST(name) cmocka_unit_test_setup_teardown(test_##name, set_up, tear_down)
 
 int main(void) {
@@ -536,6 +577,8 @@ int main(void) {
       STREAM_TEST(abandoned_stream_drops_what_waits_and_takes_nothing_more),
       STREAM_TEST(producer_that_waits_is_told_when_the_stream_is_abandoned),
       STREAM_TEST(refused_stream_takes_no_response_but_gives_the_final),
+      STREAM_TEST(final_counts_until_it_is_taken_or_nobody_takes_it),
+      STREAM_TEST(final_beyond_the_budget_comes_without_bytes),
       STREAM_TEST(producer_and_consumer_on_two_threads),
       STREAM_TEST(consumer_goes_while_the_producer_is_busy_on_another_thread),
   };

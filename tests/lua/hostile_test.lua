@@ -421,6 +421,55 @@ T.test("what is stopped now and then is no reason to replace a state", function(
   end)
 end)
 
+T.test("what finalizers take while a worker's state is closed is limited as well", function()
+  local output = pools.child [[
+    local rsca = require "rsca"
+    local pool = rsca.manager { workers = 1, memory_limit = 8 << 20, chunk = "local rsca = require 'rsca' " ..
+      "kept = setmetatable({}, { __gc = function() " ..
+      "  local all, megabyte = {}, ('x'):rep(1 << 20) " ..
+      "  local whole, err = pcall(function() for i = 1, 100 do all[i] = megabyte .. i end end) " ..
+      "  io.write(tostring(err)) " ..
+      "end }) " ..
+      "rsca.register('works', function() end)" }
+    pool:call("works")
+    pool:close()
+  ]]
+  T.equal(output, "not enough memory")
+end)
+
+T.test("coroutines that close each other without end meet an error, no end of the C stack", function()
+  local manager <close> = pools.open([[
+    -- Each closes the one before it, below as many calls of C functions as there may be.
+    rsca.register("closes", function(args)
+      local first
+      for _ = 1, 20000 do
+        local before = first
+        local function close(depth)
+          if depth == 0 then
+            coroutine.close(before)
+          else
+            ("x"):gsub("x", function() close(depth - 1) end)
+          end
+        end
+        first = coroutine.create(function()
+          local closes <close> = closing(function()
+            if before then
+              close(tonumber(args))
+            end
+          end)
+          coroutine.yield()
+        end)
+        coroutine.resume(first)
+      end
+      coroutine.close(first)
+    end)
+  ]], { time_limit = 60 })
+  for _, depth in ipairs { "0", "1", "150" } do
+    T.equal(manager:call("closes", depth), "")
+    T.equal(manager:call("number"), "1")
+  end
+end)
+
 T.test("os.exit is not there: nothing ends the host", function()
   local manager <close> = pools.open [[ rsca.register("exits", function() os.exit(0, true) end) ]]
   local response, err = manager:call("exits")

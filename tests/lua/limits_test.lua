@@ -532,6 +532,23 @@ T.test("response_bytes: of all that waits for handlers of the state that the act
   end
 end)
 
+T.test("response_bytes: failures of registrations count until they are heard, and lose their message beyond it", function()
+  local manager <close> = pools.open([[
+    local message = ("x"):rep(10000)
+    rsca.register("fails", function() return nil, message end)
+  ]], { response_bytes = 50000 })
+  local heard = { failed = 0, told = 0 }
+  for _ = 1, 100 do
+    assert(manager:subscribe("fails", "", function(code, response)
+      heard.failed = heard.failed + (code == status.E_FAIL and 1 or 0)
+      heard.told = heard.told + (#response == 10000 and 1 or 0)
+    end))
+  end
+  repeat until manager:stats().ended == 100 -- without a step
+  pools.wait_until(function() return heard.failed == 100 end)
+  T.truthy(heard.told >= 4 and heard.told <= 5, heard.told) -- the last may end as the first is heard
+end)
+
 -- ---- What a script makes beside its Lua values ----
 
 T.test("a script of a pool makes no pools", function()
@@ -584,6 +601,18 @@ for _, case in ipairs {
     end
   end)
 end
+
+T.test("memory limit: names of actions count, those that are unregistered while the script is loaded as well", function()
+  local manager, err = rsca.manager { workers = 1, memory_limit = 4 * MIB, chunk = pools.prelude .. [[
+    for i = 1, 200 do
+      local name = ("n"):rep(50000) .. i
+      assert(rsca.register(name, print))
+      assert(rsca.unregister(name))
+    end
+  ]] }
+  T.equal(manager, nil)
+  T.equal(err.status, status.E_OUTOFMEMORY)
+end)
 
 T.test("memory limit: what calls in a script's own manager report counts", function()
   local manager <close> = pools.open([[
