@@ -397,11 +397,11 @@ static void drop_unregistered(rscl_owned *owned) {
 }
 
 static const luaL_Reg unregistered_meta[] = {{"__gc", rscl_owner_gc}, {NULL, NULL}};
-const rscl_type rscl_unregistered_type = {"rsca.unregistered", unregistered_meta, NULL, NULL};
+static const rscl_type unregistered_type = {"rsca.unregistered", unregistered_meta, NULL, NULL};
 
 /* [-0, +1, m] */
 static unregistered *push_unregistered(lua_State *L) {
-  return rscl_push_owned(L, rscl_owned_of_box(L, RSCL_BOX), 0, &rscl_unregistered_type, sizeof(unregistered),
+  return rscl_push_owned(L, rscl_owned_of_box(L, RSCL_BOX), 0, &unregistered_type, sizeof(unregistered),
                          drop_unregistered);
 }
 

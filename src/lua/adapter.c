@@ -64,25 +64,6 @@ typedef struct task {
   uint64_t ticket; /* of the fiber's slot; 0: none yet */
 } task;
 
-/* spawn(f, ...): as rsca.spawn, but with an object that ends it when that is closed or collected */
-static int spawn(lua_State *L) {
-  rscl_state *state = rscl_check_state(L);
-  int nargs = lua_gettop(L) - 1;
-  task *owner = lua_newuserdatauv(L, sizeof *owner, 0);
-  *owner = (task){0};
-  rscl_object_set_type(L, &rscl_task_type);
-  lua_insert(L, 1);
-  lua_getiuservalue(L, RSCL_BOX, RSCL_UV_SLOTS);
-  lua_insert(L, 2);
-  rscl_fiber *fiber = rscl_fiber_create(L, 2, state, RSCL_SPAWNED, NULL);
-  if (!rscl_fiber_post(fiber, L, 2, nargs))
-    luaL_error(L, "too many arguments to wait with");
-  fiber->hosted = true;
-  owner->ticket = rscl_fiber_ticket(fiber);
-  lua_settop(L, 1);
-  return 1;
-}
-
 static int task_close(lua_State *L) {
   task *owner = lua_touserdata(L, 1);
   uint64_t ticket = owner->ticket;
@@ -95,7 +76,26 @@ static int task_close(lua_State *L) {
 }
 
 static const luaL_Reg task_meta[] = {{"__gc", task_close}, {"__close", task_close}, {NULL, NULL}};
-const rscl_type rscl_task_type = {"rsca.task", task_meta, NULL, NULL};
+static const rscl_type task_type = {"rsca.task", task_meta, NULL, NULL};
+
+/* spawn(f, ...): as rsca.spawn, but with an object that ends it when that is closed or collected */
+static int spawn(lua_State *L) {
+  rscl_state *state = rscl_check_state(L);
+  int nargs = lua_gettop(L) - 1;
+  task *owner = lua_newuserdatauv(L, sizeof *owner, 0);
+  *owner = (task){0};
+  rscl_object_set_type(L, &task_type);
+  lua_insert(L, 1);
+  lua_getiuservalue(L, RSCL_BOX, RSCL_UV_SLOTS);
+  lua_insert(L, 2);
+  rscl_fiber *fiber = rscl_fiber_create(L, 2, state, RSCL_SPAWNED, NULL);
+  if (!rscl_fiber_post(fiber, L, 2, nargs))
+    luaL_error(L, "too many arguments to wait with");
+  fiber->hosted = true;
+  owner->ticket = rscl_fiber_ticket(fiber);
+  lua_settop(L, 1);
+  return 1;
+}
 
 /* ---- Waiting ---- */
 

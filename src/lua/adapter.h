@@ -29,6 +29,4 @@ void rscl_adapter_tell(lua_State *L, rscl_state *state);
 /* set_adapter(may_wait, wait [, pending]), or set_adapter() for none. init.lua makes it what scripts call. */
 int rscl_set_adapter(lua_State *L);
 
-extern const rscl_type rscl_task_type;
-
 #endif

@@ -19,6 +19,7 @@
 #include "core/thread.h"
 #include "children.h"
 #include "fiber.h"
+#include "module.h"
 #include "stop.h"
 #include "tap.h"
 
@@ -536,6 +537,7 @@ static const luaL_Reg functions[] = {{"open", console_open},
                                      {"interrupted", console_interrupted},
                                      {"interruptible", rscl_children_interruptible},
                                      {"kind", rscl_kind},
+                                     {"make_types", rscl_make_types},
                                      {"tap", rscl_tap},
                                      {"registration", rscl_registration},
                                      {NULL, NULL}};

@@ -1,7 +1,7 @@
 /*
  * The module rsca.core: what it is made of, and delivery for any loop (step, wait, loop, fd, timeout).
  *
- * Provides: luaopen_rsca_core, rscl_module_open
+ * Provides: luaopen_rsca_core, rscl_module_open, rscl_make_types
  * Uses:     all of this folder
  */
 #include "module.h"
@@ -147,19 +147,18 @@ static const luaL_Reg functions[] = {{"manager", rscl_manager_new},
                                      {"log", rscl_log},
                                      {NULL, NULL}};
 
+int rscl_make_types(lua_State *L) {
+  static const rscl_type *const types[] = {&rscl_manager_type,   &rscl_request_type,        &rscl_context_type,
+                                           &rscl_callback_type,  &rscl_subscription_type,   &rscl_shared_type,
+                                           &rscl_callback2_type, &rscl_custom_actions_type, &rscl_custom_actions2_type};
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+    rscl_object_make_methods(L, types[i], RSCL_BOX);
+  return 0;
+}
+
 /* Fills the module table on top; the box is at `box`. [-0, +0, m] */
 static void fill_module(lua_State *L, int box, rscl_state *state) {
   rscl_object_open(L, &rscl_manager_type, box);
-  rscl_object_open(L, &rscl_request_type, box);
-  rscl_object_open(L, &rscl_context_type, box);
-  rscl_object_open(L, &rscl_unregistered_type, box);
-  rscl_object_open(L, &rscl_seen_type, box);
-  rscl_object_open(L, &rscl_subscription_type, box);
-  rscl_object_open(L, &rscl_callback_type, box);
-  rscl_object_open(L, &rscl_callback2_type, box);
-  rscl_object_open(L, &rscl_task_type, box);
-  rscl_object_open(L, &rscl_custom_actions_type, box);
-  rscl_object_open(L, &rscl_custom_actions2_type, box);
   lua_pushvalue(L, box);
   luaL_setfuncs(L, functions, 1);
   lua_pushvalue(L, box);

@@ -335,7 +335,6 @@ HRESULT rscl_state_create(lua_State *L, rsca_manager *manager, rscl_worker *work
   rsci_runner_hold(runner);
   box->runner = runner;
   box->state = state;
-  rscl_object_open(L, &closer_type, index);
   return S_OK;
 }
 
