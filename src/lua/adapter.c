@@ -1,29 +1,41 @@
 #include "adapter.h"
 
 /* Of the adapter's table, a user value of the box. */
-enum { MAY_WAIT = 1, WAIT, PENDING };
+enum { MAY_WAIT = 1, WAIT, PENDING, NAME };
+
+/* set(may_wait, wait, pending, name), for the Lua half: the name of one that is set already, or nothing */
+static int set(lua_State *L) {
+  rscl_state *state = rscl_check_state(L);
+  lua_settop(L, NAME);
+  if (state->adapted) {
+    lua_getiuservalue(L, RSCL_BOX, RSCL_UV_ADAPTER);
+    lua_rawgeti(L, -1, NAME);
+    return 1;
+  }
+  lua_createtable(L, NAME, 0);
+  lua_insert(L, 1);
+  for (int place = NAME; place >= MAY_WAIT; place--)
+    lua_rawseti(L, 1, place);
+  lua_setiuservalue(L, RSCL_BOX, RSCL_UV_ADAPTER);
+  state->adapted = true;
+  return 0;
+}
 
 int rscl_set_adapter(lua_State *L) {
   rscl_state *state = rscl_check_state(L);
-  if (lua_isnoneornil(L, 1)) {
+  lua_settop(L, 1);
+  if (lua_isnil(L, 1)) {
     state->adapted = false;
-    lua_pushnil(L);
-  } else {
-    luaL_checktype(L, 1, LUA_TFUNCTION);
-    luaL_checktype(L, 2, LUA_TFUNCTION);
-    if (!lua_isnoneornil(L, 3))
-      luaL_checktype(L, 3, LUA_TFUNCTION);
-    lua_settop(L, 3);
-    lua_createtable(L, 3, 0);
-    lua_pushvalue(L, 1);
-    lua_rawseti(L, -2, MAY_WAIT);
-    lua_pushvalue(L, 2);
-    lua_rawseti(L, -2, WAIT);
-    lua_pushvalue(L, 3);
-    lua_rawseti(L, -2, PENDING);
-    state->adapted = true;
+    lua_setiuservalue(L, RSCL_BOX, RSCL_UV_ADAPTER);
+    return 0;
   }
-  lua_setiuservalue(L, RSCL_BOX, RSCL_UV_ADAPTER);
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "rsca.adapter");
+  lua_call(L, 1, 1);
+  lua_insert(L, 1);
+  lua_pushvalue(L, RSCL_BOX);
+  lua_pushcclosure(L, set, 1);
+  lua_call(L, 2, 0);
   return 0;
 }
 

@@ -133,6 +133,25 @@ static int module_spawn(lua_State *L) {
   return 0;
 }
 
+static int repl_left(lua_State *L, int status, lua_KContext unused) {
+  (void)status;
+  (void)unused;
+  return lua_gettop(L);
+}
+
+/* repl([options]): opens a prompt on standard input and standard output; whether all went well */
+static int module_repl(lua_State *L) {
+  lua_settop(L, 1);
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "rsca.repl");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "run");
+  lua_replace(L, -2);
+  lua_insert(L, 1);
+  lua_callk(L, 1, LUA_MULTRET, 0, repl_left);
+  return repl_left(L, LUA_OK, 0);
+}
+
 static const luaL_Reg functions[] = {{"manager", rscl_manager_new},
                                      {"step", module_step},
                                      {"wait", module_wait},
@@ -145,6 +164,7 @@ static const luaL_Reg functions[] = {{"manager", rscl_manager_new},
                                      {"set_adapter", rscl_set_adapter},
                                      {"after_fork", rscl_after_fork},
                                      {"log", rscl_log},
+                                     {"repl", module_repl},
                                      {NULL, NULL}};
 
 int rscl_make_types(lua_State *L) {
@@ -187,7 +207,7 @@ HRESULT rscl_module_open(lua_State *L, rsca_manager *manager, struct rscl_worker
     lua_getiuservalue(L, box, RSCL_UV_MODULE);
     fill_module(L, box, state);
     lua_pop(L, 1);
-    rscl_console_preload(L, box);
+    rscl_console_preload(L);
     rscl_state_publish(L);
   }
   lua_getiuservalue(L, -1, RSCL_UV_MODULE);
