@@ -7,18 +7,24 @@
 #include "memory.h"
 #include "state.h"
 
-static void set_functions(lua_State *L, const luaL_Reg *functions, int box) {
+/* Pushes a table of the functions, if any, with room for `more`. [-0, +1, m] */
+static void push_functions(lua_State *L, const luaL_Reg *functions, int more, int box) {
+  int count = 0;
+  while (functions && functions[count].name)
+    count++;
+  lua_createtable(L, 0, count + more);
   lua_pushvalue(L, box);
-  luaL_setfuncs(L, functions, 1);
+  if (functions)
+    luaL_setfuncs(L, functions, 1);
+  else
+    lua_pop(L, 1);
 }
 
 static int index_first(lua_State *L);
 
 /* Makes the methods of the type whose metatable is on top. [-0, +0, m] */
 static void make_methods(lua_State *L, const rscl_type *type, int box) {
-  lua_newtable(L);
-  if (type->methods)
-    set_functions(L, type->methods, box);
+  push_functions(L, type->methods, 0, box);
   if (type->index) {
     lua_pushvalue(L, box);
     lua_insert(L, -2);
@@ -41,9 +47,8 @@ static int index_first(lua_State *L) {
 void rscl_object_open(lua_State *L, const rscl_type *type, int box) {
   box = lua_absindex(L, box);
   luaL_checkstack(L, 4, NULL);
-  lua_newtable(L);
-  if (type->meta)
-    set_functions(L, type->meta, box);
+  enum { MORE = 3 }; /* __name, __metatable, __index */
+  push_functions(L, type->meta, MORE, box);
   lua_pushstring(L, type->name);
   lua_setfield(L, -2, "__name");
   lua_pushboolean(L, 0); /* what getmetatable answers: finalizers are not for scripts to call */
