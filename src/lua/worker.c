@@ -291,6 +291,7 @@ static void close_lua(rscl_worker *worker) {
   worker->memory.limit = SIZE_MAX;
   if (worker->L)
     lua_close(worker->L);
+  rscl_region_fini(&worker->memory.region);
   rsci_budget_release(worker->memory.account);
   free(worker->actions);
   free(worker);
@@ -313,6 +314,7 @@ static rsci_engine *script_open(void *user, rsci_runner *runner) {
   worker->memory.limit = SIZE_MAX;
   size_t limit = script->manager->config.memory_limit;
   worker->memory.account = rsci_budget_create(limit, NULL);
+  rscl_region_init(&worker->memory.region);
   worker->L = worker->memory.account ? lua_newstate(rscl_memory_allocate, &worker->memory) : NULL;
   if (!worker->L) {
     close_lua(worker);
