@@ -173,6 +173,9 @@ int rscl_make_types(lua_State *L) {
                                            &rscl_callback2_type, &rscl_custom_actions_type, &rscl_custom_actions2_type};
   for (size_t i = 0; i < sizeof types / sizeof *types; i++)
     rscl_object_make_methods(L, types[i], RSCL_BOX);
+  lua_getiuservalue(L, RSCL_BOX, RSCL_UV_MODULE);
+  if (lua_getfield(L, -1, "status") == LUA_TTABLE)
+    (void)lua_getfield(L, -1, "S_OK"); /* makes all of them */
   return 0;
 }
 

@@ -12,7 +12,7 @@
  * RSCA_E_ALREADY_EXISTS: the state has another one of its own. [-0, +1, m]; on failure nothing useful is pushed */
 HRESULT rscl_module_open(lua_State *L, rsca_manager *manager, struct rscl_worker *worker);
 
-/* make_types(): all that scripts have objects of, with their methods, so that they are there to be looked at. */
+/* make_types(): all that scripts have objects of, with their methods, and the statuses: there to be looked at. */
 int rscl_make_types(lua_State *L);
 
 /* rsca_lua_open, for a worker of the manager where that is not NULL. */

@@ -17,7 +17,7 @@
 #if defined __SANITIZE_ADDRESS__
 enum { RSCL_REGION_BYTES = 0 };
 #else
-enum { RSCL_REGION_BYTES = 24 * 1024 };
+enum { RSCL_REGION_BYTES = 18 * 1024 };
 #endif
 
 enum { RSCL_REGION_STEP = 8, RSCL_REGION_MOST = 256 }; /* sizes of blocks are rounded to the first; none is larger */

@@ -282,6 +282,8 @@ static void set_table(lua_State *L, int box, int user_value, int metatable) {
   lua_setiuservalue(L, box, user_value);
 }
 
+enum { MODULE_FIELDS = 32 }; /* about as many as it gets */
+
 static void set_tables(lua_State *L, int box) {
   lua_createtable(L, 0, 1);
   int weak = lua_gettop(L);
@@ -293,8 +295,9 @@ static void set_tables(lua_State *L, int box) {
   set_table(L, box, RSCL_UV_ANCHORS, 0);
   set_table(L, box, RSCL_UV_MANAGERS, weak);
   set_table(L, box, RSCL_UV_NATIVES, weak);
-  set_table(L, box, RSCL_UV_MODULE, 0);
   lua_pop(L, 1);
+  lua_createtable(L, 0, MODULE_FIELDS);
+  lua_setiuservalue(L, box, RSCL_UV_MODULE);
 }
 
 HRESULT rscl_state_create(lua_State *L, rsca_manager *manager, rscl_worker *worker) {
