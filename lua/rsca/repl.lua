@@ -422,17 +422,17 @@ local function closing(session)
   })
 end
 
--- rsca.repl(options): true, or false where something has gone wrong and nobody was there to see it.
+-- What rsca.repl(options) calls: true, or false where something has gone wrong and nobody was there to see it.
 function M.run(options)
   options = options == nil and {} or options
   local wrong = option_.check(options)
   if wrong then
-    error(wrong, 2)
+    error(wrong, 3)
   end
   local interactive = console.is_terminal(0) and console.is_terminal(1)
   local opened <close>, problem = console.open(interactive)
   if not opened then
-    error(problem, 2)
+    error(problem, 3)
   end
   if interactive then
     rsca.guard()

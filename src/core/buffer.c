@@ -5,7 +5,7 @@
 #include <string.h>
 
 size_t rsci_buffer_capacity(const rsci_buffer *buffer, size_t size) {
-  size_t capacity = buffer->capacity ? buffer->capacity : 64;
+  size_t capacity = buffer->capacity ? buffer->capacity : 24; /* what malloc's smallest block has room for */
   while (capacity < size)
     capacity = capacity > SIZE_MAX / 2 ? size : 2 * capacity;
   return capacity;

@@ -300,6 +300,9 @@ static void *worker_main(void *user) {
   rsci_worker *w = user;
   rsci_pool *pool = w->pool;
   rsca_manager *manager = pool->manager;
+  char name[16];
+  (void)snprintf(name, sizeof name, "rsca-worker-%zu", w->number % 1000);
+  rsci_thread_set_name(name);
   pool_of_this_thread = pool;
   rsci_runner_move_here(w->runner);
   if (pool->script && !w->script) {
@@ -326,11 +329,10 @@ static void *worker_main(void *user) {
 
 /* Lock held. */
 bool rsci_worker_start(rsci_worker *w, size_t number) {
-  char name[16];
-  (void)snprintf(name, sizeof name, "rsca-worker-%zu", number % 1000);
+  w->number = number;
   /* Before it runs: it gives this back when it ends. */
   rsci_manager_keep(w->pool->manager);
-  w->started = rsci_thread_start(&w->thread, name, rsci_stop_signal(), worker_main, w);
+  w->started = rsci_thread_start(&w->thread, rsci_stop_signal(), worker_main, w);
   if (!w->started)
     rsci_calls_unkeep(&w->pool->manager->calls);
   return w->started;

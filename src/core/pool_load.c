@@ -47,6 +47,7 @@ static void discard_load(loader *of) {
 static void *load_main(void *user) {
   loader *self = user;
   rsci_pool *pool = self->first->pool;
+  rsci_thread_set_name("rsca-loader");
   rsci_pool_enter(pool); /* what runs in there is one of its actions */
   rsci_runner_move_here(self->first->runner);
   rsci_engine *script = self->ops->open(self->user, self->first->runner);
@@ -104,7 +105,7 @@ static void leave_load(loader *of) {
 static HRESULT load_first(loader *of) {
   rsci_pool *pool = of->first->pool;
   rsci_manager_keep(pool->manager);
-  if (!rsci_thread_start(&of->thread, "rsca-loader", rsci_stop_signal(), load_main, of)) {
+  if (!rsci_thread_start(&of->thread, rsci_stop_signal(), load_main, of)) {
     rsci_calls_unkeep(&pool->manager->calls);
     return E_OUTOFMEMORY;
   }

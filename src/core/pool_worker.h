@@ -17,6 +17,7 @@ struct rsci_worker {
   rsci_worker *next_idle;
   rsci_pool *pool;
   rsci_thread thread;
+  size_t number;        /* for its name */
   rsci_runner *runner;  /* held */
   rsci_engine *native;  /* held */
   rsci_engine *script;  /* held; NULL: not open */

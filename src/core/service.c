@@ -132,6 +132,7 @@ static uint64_t look(rsci_service *service) {
 static void *service_main(void *user) {
   rsci_service *service = user;
   rsca_manager *manager = service->manager;
+  rsci_thread_set_name("rsca-service");
   rsci_runner_move_here(service->runner);
   while (!atomic_load(&service->stop)) {
     size_t ran;
@@ -170,7 +171,7 @@ static bool start_thread(rsci_service *service) {
     return false;
   if (!rsci_budget_charge(account, THREAD_BYTES))
     return false;
-  bool started = rsci_thread_start(&service->thread, "rsca-service", 0, service_main, service);
+  bool started = rsci_thread_start(&service->thread, 0, service_main, service);
   if (!started)
     rsci_budget_discharge(account, THREAD_BYTES);
   return started;

@@ -44,7 +44,7 @@ unsigned rsci_processors(void) {
   return count;
 }
 
-bool rsci_thread_start(rsci_thread *thread, const char *name, int let_through, void *(*main)(void *), void *user) {
+bool rsci_thread_start(rsci_thread *thread, int let_through, void *(*main)(void *), void *user) {
   static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
   sigset_t blocked, before;
   (void)sigfillset(&blocked);
@@ -56,7 +56,5 @@ bool rsci_thread_start(rsci_thread *thread, const char *name, int let_through, v
   (void)pthread_sigmask(SIG_SETMASK, &blocked, &before);
   bool started = pthread_create(thread, NULL, main, user) == 0;
   (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-  if (started)
-    (void)pthread_setname_np(*thread, name);
   return started;
 }

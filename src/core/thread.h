@@ -90,9 +90,14 @@ static inline void rsci_thread_pause(void) {
 #endif
 }
 
-/* Starts a thread called `name` (15 characters) that gets no signals of the host's: only synchronous faults and
- * `let_through` (0: none). False: none could be had. */
-bool rsci_thread_start(rsci_thread *thread, const char *name, int let_through, void *(*main)(void *), void *user);
+/* Starts a thread that gets no signals of the host's: only synchronous faults and `let_through` (0: none). False: none
+ * could be had. */
+bool rsci_thread_start(rsci_thread *thread, int let_through, void *(*main)(void *), void *user);
+
+/* Names this thread (15 characters). From another one that would take a file of /proc. */
+static inline void rsci_thread_set_name(const char *name) {
+  (void)pthread_setname_np(pthread_self(), name);
+}
 
 static inline rsci_thread rsci_thread_self(void) {
   return pthread_self();

@@ -1,6 +1,5 @@
 #include "action.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -304,7 +303,6 @@ typedef struct registration {
   bool replace;
   uint64_t limit_ns; /* 0: not given */
   int function;      /* index */
-  const char *place; /* "FILE:LINE", on the stack */
   bool wants_context;
 } registration;
 
@@ -330,7 +328,7 @@ static void check_option(lua_State *L, int options, registration *reg) {
   }
 }
 
-/* [-0, +1, v] */
+/* [-0, +0, v] */
 static registration check_registration(lua_State *L, int first) {
   registration reg = {.help = "", .function = first + 1};
   reg.name = rscl_check_name(L, first);
@@ -346,14 +344,20 @@ static registration check_registration(lua_State *L, int first) {
     luaL_typeerror(L, reg.function, "function");
   lua_Debug ar;
   lua_pushvalue(L, reg.function);
-  (void)lua_getinfo(L, ">Su", &ar);
+  (void)lua_getinfo(L, ">u", &ar);
   reg.wants_context = ar.isvararg || ar.nparams > 1;
-  if (*ar.what == 'C')
-    reg.place = lua_pushliteral(L, "[C]");
-  else
-    reg.place = lua_pushfstring(L, "%s:%d", *ar.source == '@' || *ar.source == '=' ? ar.source + 1 : ar.short_src,
-                                ar.linedefined);
   return reg;
+}
+
+/* "FILE:LINE" of the function at `index`. [-0, +1, m] */
+static const char *push_place(lua_State *L, int index) {
+  lua_Debug ar;
+  lua_pushvalue(L, index);
+  (void)lua_getinfo(L, ">S", &ar);
+  if (*ar.what == 'C')
+    return lua_pushliteral(L, "[C]");
+  return lua_pushfstring(L, "%s:%d", *ar.source == '@' || *ar.source == '=' ? ar.source + 1 : ar.short_src,
+                         ar.linedefined);
 }
 
 static bool same_source(const char *a, const char *b) {
@@ -363,6 +367,16 @@ static bool same_source(const char *a, const char *b) {
   return a_end - a == b_end - b && memcmp(a, b, (size_t)(a_end - a)) == 0;
 }
 
+/* (action, the one that is there): says why it is refused. */
+static int describe_taken(lua_State *L) {
+  const rsci_action *action = lua_touserdata(L, 1), *there = lua_touserdata(L, 2);
+  luaL_where(L, 2);
+  lua_pushfstring(L, "action '%s' is registered already, at %s; this one is at %s (replace = true replaces it)",
+                  action->name, there->place, action->place);
+  lua_concat(L, 2);
+  return 1;
+}
+
 /* Puts it in place of what may be there. Raises, without holding anything, where that came from somewhere else. */
 static HRESULT put_action(lua_State *L, rsca_manager *manager, rsci_action *action, bool replace) {
   HRESULT status;
@@ -370,11 +384,12 @@ static HRESULT put_action(lua_State *L, rsca_manager *manager, rsci_action *acti
     rsci_action *expected = rsci_manager_find(manager, action->name, action->name_size);
     if (expected && !replace && !rsci_engine_is_closed(expected->engine) &&
         !(expected->engine == action->engine && same_source(expected->place, action->place))) {
-      char place[4096]; /* not Lua's memory: that may raise while the action is held */
-      (void)snprintf(place, sizeof place, "%s", expected->place);
+      lua_pushcfunction(L, describe_taken);
+      lua_pushlightuserdata(L, action);
+      lua_pushlightuserdata(L, expected);
+      (void)lua_pcall(L, 2, 1, 0); /* it may raise, while the action is held */
       rsci_manager_drop_action(manager, expected);
-      luaL_error(L, "action '%s' is registered already, at %s; this one is at %s (replace = true replaces it)",
-                 action->name, place, action->place);
+      lua_error(L);
     }
     status = rsci_manager_put(manager, action, expected);
     if (expected)
@@ -397,21 +412,22 @@ static void drop_unregistered(rscl_owned *owned) {
 }
 
 static const luaL_Reg unregistered_meta[] = {{"__gc", rscl_owner_gc}, {NULL, NULL}};
-const rscl_type rscl_unregistered_type = {"rsca.unregistered", unregistered_meta, NULL, NULL};
+static const rscl_type unregistered_type = {"rsca.unregistered", unregistered_meta, NULL, NULL};
 
 /* [-0, +1, m] */
 static unregistered *push_unregistered(lua_State *L) {
-  return rscl_push_owned(L, rscl_owned_of_box(L, RSCL_BOX), 0, &rscl_unregistered_type, sizeof(unregistered),
+  return rscl_push_owned(L, rscl_owned_of_box(L, RSCL_BOX), 0, &unregistered_type, sizeof(unregistered),
                          drop_unregistered);
 }
 
 /* ---- In a worker ---- */
 
 /* Makes what its pool's manager knows of the action: the first time that the script is run. */
-static HRESULT publish(lua_State *L, rscl_state *state, const registration *reg, size_t number, unregistered *owner) {
+static HRESULT publish(lua_State *L, rscl_state *state, const registration *reg, size_t number) {
   rsca_manager *manager = state->own;
-  rsci_action *action = rsci_action_create(rsci_pool_script(manager->pool), reg->name.data, reg->help, reg->place,
-                                           rscl_worker_account(state));
+  unregistered *owner = push_unregistered(L);
+  rsci_action *action = rsci_action_create(rsci_pool_script(manager->pool), reg->name.data, reg->help,
+                                           push_place(L, reg->function), rscl_worker_account(state));
   if (!action)
     return E_OUTOFMEMORY;
   action->slot = number;
@@ -431,7 +447,6 @@ static int register_in_worker(lua_State *L, rscl_state *state, int proxy, int fi
     luaL_error(L, "the actions of a pool are registered while its script is loaded, not later");
   lua_getiuservalue(L, RSCL_BOX, RSCL_UV_FUNCTIONS);
   int functions = lua_gettop(L);
-  unregistered *owner = push_unregistered(L);
   if (lua_getiuservalue(L, proxy, 1) != LUA_TTABLE) {
     lua_newtable(L);
     lua_pushvalue(L, -1);
@@ -452,7 +467,7 @@ static int register_in_worker(lua_State *L, rscl_state *state, int proxy, int fi
   rscl_worker_action action = {rscl_slots_put(L, functions, &state->functions, NULL), reg.wants_context};
   HRESULT status = rscl_worker_put(worker, number, action) ? S_OK : E_OUTOFMEMORY;
   if (SUCCEEDED(status) && rscl_worker_is_first(worker))
-    status = publish(L, state, &reg, number, owner);
+    status = publish(L, state, &reg, number);
   if (FAILED(status))
     return rscl_fail(L, status, NULL, reg.name.data);
   lua_pushboolean(L, 1);
@@ -462,10 +477,11 @@ static int register_in_worker(lua_State *L, rscl_state *state, int proxy, int fi
 /* ---- Here ---- */
 
 int rscl_action_register(lua_State *L, rscl_state *state, int proxy, int first) {
-  luaL_checkstack(L, 12, NULL);
+  luaL_checkstack(L, 14, NULL);
   if (state->worker && rscl_manager_test(L, proxy) == state->own)
     return register_in_worker(L, state, proxy, first);
   registration reg = check_registration(L, first);
+  const char *place = push_place(L, reg.function);
   lua_getiuservalue(L, RSCL_BOX, RSCL_UV_FUNCTIONS);
   int functions = lua_gettop(L);
   unregistered *owner = push_unregistered(L);
@@ -485,7 +501,7 @@ int rscl_action_register(lua_State *L, rscl_state *state, int proxy, int first) 
 
   lua_action *data = malloc(sizeof *data);
   rsci_action *action =
-      data ? rsci_action_create(&state->engine, reg.name.data, reg.help, reg.place, rscl_worker_account(state)) : NULL;
+      data ? rsci_action_create(&state->engine, reg.name.data, reg.help, place, rscl_worker_account(state)) : NULL;
   if (!action) {
     free(data);
     return rscl_fail(L, E_OUTOFMEMORY, NULL, NULL);

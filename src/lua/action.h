@@ -37,6 +37,5 @@ void rscl_action_returned(lua_State *L, rscl_state *state, rsca_call *call, int 
 int rscl_action_register(lua_State *L, rscl_state *state, int proxy, int first);
 
 extern const rscl_type rscl_context_type;
-extern const rscl_type rscl_unregistered_type; /* for itself */
 
 #endif

@@ -1,29 +1,41 @@
 #include "adapter.h"
 
 /* Of the adapter's table, a user value of the box. */
-enum { MAY_WAIT = 1, WAIT, PENDING };
+enum { MAY_WAIT = 1, WAIT, PENDING, NAME };
+
+/* set(may_wait, wait, pending, name), for the Lua half: the name of one that is set already, or nothing */
+static int set(lua_State *L) {
+  rscl_state *state = rscl_check_state(L);
+  lua_settop(L, NAME);
+  if (state->adapted) {
+    lua_getiuservalue(L, RSCL_BOX, RSCL_UV_ADAPTER);
+    lua_rawgeti(L, -1, NAME);
+    return 1;
+  }
+  lua_createtable(L, NAME, 0);
+  lua_insert(L, 1);
+  for (int place = NAME; place >= MAY_WAIT; place--)
+    lua_rawseti(L, 1, place);
+  lua_setiuservalue(L, RSCL_BOX, RSCL_UV_ADAPTER);
+  state->adapted = true;
+  return 0;
+}
 
 int rscl_set_adapter(lua_State *L) {
   rscl_state *state = rscl_check_state(L);
-  if (lua_isnoneornil(L, 1)) {
+  lua_settop(L, 1);
+  if (lua_isnil(L, 1)) {
     state->adapted = false;
-    lua_pushnil(L);
-  } else {
-    luaL_checktype(L, 1, LUA_TFUNCTION);
-    luaL_checktype(L, 2, LUA_TFUNCTION);
-    if (!lua_isnoneornil(L, 3))
-      luaL_checktype(L, 3, LUA_TFUNCTION);
-    lua_settop(L, 3);
-    lua_createtable(L, 3, 0);
-    lua_pushvalue(L, 1);
-    lua_rawseti(L, -2, MAY_WAIT);
-    lua_pushvalue(L, 2);
-    lua_rawseti(L, -2, WAIT);
-    lua_pushvalue(L, 3);
-    lua_rawseti(L, -2, PENDING);
-    state->adapted = true;
+    lua_setiuservalue(L, RSCL_BOX, RSCL_UV_ADAPTER);
+    return 0;
   }
-  lua_setiuservalue(L, RSCL_BOX, RSCL_UV_ADAPTER);
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "rsca.adapter");
+  lua_call(L, 1, 1);
+  lua_insert(L, 1);
+  lua_pushvalue(L, RSCL_BOX);
+  lua_pushcclosure(L, set, 1);
+  lua_call(L, 2, 0);
   return 0;
 }
 
@@ -64,25 +76,6 @@ typedef struct task {
   uint64_t ticket; /* of the fiber's slot; 0: none yet */
 } task;
 
-/* spawn(f, ...): as rsca.spawn, but with an object that ends it when that is closed or collected */
-static int spawn(lua_State *L) {
-  rscl_state *state = rscl_check_state(L);
-  int nargs = lua_gettop(L) - 1;
-  task *owner = lua_newuserdatauv(L, sizeof *owner, 0);
-  *owner = (task){0};
-  rscl_object_set_type(L, &rscl_task_type);
-  lua_insert(L, 1);
-  lua_getiuservalue(L, RSCL_BOX, RSCL_UV_SLOTS);
-  lua_insert(L, 2);
-  rscl_fiber *fiber = rscl_fiber_create(L, 2, state, RSCL_SPAWNED, NULL);
-  if (!rscl_fiber_post(fiber, L, 2, nargs))
-    luaL_error(L, "too many arguments to wait with");
-  fiber->hosted = true;
-  owner->ticket = rscl_fiber_ticket(fiber);
-  lua_settop(L, 1);
-  return 1;
-}
-
 static int task_close(lua_State *L) {
   task *owner = lua_touserdata(L, 1);
   uint64_t ticket = owner->ticket;
@@ -95,7 +88,26 @@ static int task_close(lua_State *L) {
 }
 
 static const luaL_Reg task_meta[] = {{"__gc", task_close}, {"__close", task_close}, {NULL, NULL}};
-const rscl_type rscl_task_type = {"rsca.task", task_meta, NULL, NULL};
+static const rscl_type task_type = {"rsca.task", task_meta, NULL, NULL};
+
+/* spawn(f, ...): as rsca.spawn, but with an object that ends it when that is closed or collected */
+static int spawn(lua_State *L) {
+  rscl_state *state = rscl_check_state(L);
+  int nargs = lua_gettop(L) - 1;
+  task *owner = lua_newuserdatauv(L, sizeof *owner, 0);
+  *owner = (task){0};
+  rscl_object_set_type(L, &task_type);
+  lua_insert(L, 1);
+  lua_getiuservalue(L, RSCL_BOX, RSCL_UV_SLOTS);
+  lua_insert(L, 2);
+  rscl_fiber *fiber = rscl_fiber_create(L, 2, state, RSCL_SPAWNED, NULL);
+  if (!rscl_fiber_post(fiber, L, 2, nargs))
+    luaL_error(L, "too many arguments to wait with");
+  fiber->hosted = true;
+  owner->ticket = rscl_fiber_ticket(fiber);
+  lua_settop(L, 1);
+  return 1;
+}
 
 /* ---- Waiting ---- */
 

@@ -6,7 +6,7 @@
  * Threads:  the state's own
  *
  * A wait there runs its function a second time, on a fiber, where it can yield; meanwhile the coroutine waits in the
- * host's way, which is Lua: see set_adapter in lua/rsca/init.lua.
+ * host's way, which is Lua: see lua/rsca/adapter.lua.
  */
 #ifndef RSCL_ADAPTER_H
 #define RSCL_ADAPTER_H
@@ -26,9 +26,7 @@ int rscl_adapt(lua_State *L, int nargs);
  * that nothing is. On the script's own stack. [-0, +0, -] */
 void rscl_adapter_tell(lua_State *L, rscl_state *state);
 
-/* set_adapter(may_wait, wait [, pending]), or set_adapter() for none. init.lua makes it what scripts call. */
+/* set_adapter([adapter]): none where that is nil. */
 int rscl_set_adapter(lua_State *L);
-
-extern const rscl_type rscl_task_type;
 
 #endif

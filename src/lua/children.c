@@ -102,9 +102,9 @@ static int children_popen(lua_State *L) {
   return luaL_fileresult(L, 0, command);
 }
 
-static void replace(lua_State *L, const char *library, const char *name, lua_CFunction function, int mask) {
+static void replace(lua_State *L, const char *library, const char *name, lua_CFunction function, const sigset_t *mask) {
   if (lua_getglobal(L, library) == LUA_TTABLE) {
-    lua_pushvalue(L, mask);
+    lua_pushlightuserdata(L, (void *)(uintptr_t)mask);
     lua_pushcclosure(L, function, 1);
     lua_setfield(L, -2, name);
   }
@@ -112,12 +112,8 @@ static void replace(lua_State *L, const char *library, const char *name, lua_CFu
 }
 
 void rscl_children_open(lua_State *L, const sigset_t *mask) {
-  sigset_t *copy = lua_newuserdatauv(L, sizeof *copy, 0);
-  *copy = *mask;
-  int index = lua_gettop(L);
-  replace(L, LUA_OSLIBNAME, "execute", children_execute, index);
-  replace(L, LUA_IOLIBNAME, "popen", children_popen, index);
-  lua_pop(L, 1);
+  replace(L, LUA_OSLIBNAME, "execute", children_execute, mask);
+  replace(L, LUA_IOLIBNAME, "popen", children_popen, mask);
 }
 
 /* ---- In the program and at its prompt ---- */

@@ -12,7 +12,8 @@
 
 #include <lua.h>
 
-/* Puts them in place of Lua's own, in a state with its libraries. `mask`: Copied. [-0, +0, m] */
+/* Puts them in place of Lua's own, in a state with its libraries. `mask`: Borrowed, until that
+ * is closed. [-0, +0, m] */
 void rscl_children_open(lua_State *L, const sigset_t *mask);
 
 /* interruptible(): from here on os.execute raises SIGINT again where its command was ended by that. This process

@@ -19,6 +19,7 @@
 #include "core/thread.h"
 #include "children.h"
 #include "fiber.h"
+#include "module.h"
 #include "stop.h"
 #include "tap.h"
 
@@ -536,22 +537,21 @@ static const luaL_Reg functions[] = {{"open", console_open},
                                      {"interrupted", console_interrupted},
                                      {"interruptible", rscl_children_interruptible},
                                      {"kind", rscl_kind},
+                                     {"make_types", rscl_make_types},
                                      {"tap", rscl_tap},
                                      {"registration", rscl_registration},
                                      {NULL, NULL}};
 
 static int console_module(lua_State *L) {
   luaL_newlibtable(L, functions);
-  lua_pushvalue(L, RSCL_BOX);
+  (void)rscl_push_box(L);
   luaL_setfuncs(L, functions, 1);
   return 1;
 }
 
-void rscl_console_preload(lua_State *L, int box) {
-  box = lua_absindex(L, box);
+void rscl_console_preload(lua_State *L) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
-  lua_pushvalue(L, box);
-  lua_pushcclosure(L, console_module, 1);
+  lua_pushcfunction(L, console_module);
   lua_setfield(L, -2, "rsca.repl.console");
   lua_pop(L, 1);
 }

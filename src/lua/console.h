@@ -11,7 +11,7 @@
 
 #include "state.h"
 
-/* Makes require "rsca.repl.console" find it. `box`: index. [-0, +0, m] */
-void rscl_console_preload(lua_State *L, int box);
+/* Makes require "rsca.repl.console" find it. [-0, +0, m] */
+void rscl_console_preload(lua_State *L);
 
 #endif

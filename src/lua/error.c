@@ -262,6 +262,53 @@ static int module_failed(lua_State *L) {
   return 1;
 }
 
+/* Makes the table at 1 what it is said to be: the statuses by name. Most scripts ask for none. [-0, +0, m] */
+static void fill_status(lua_State *L) {
+  size_t count;
+  const rsca_status_entry *table = rsca_status_table(&count);
+  for (size_t i = 0; i < count; i++) {
+    lua_pushstring(L, table[i].name);
+    rscl_push_status(L, table[i].status);
+    lua_rawset(L, 1);
+  }
+  lua_pushnil(L);
+  lua_setmetatable(L, 1);
+}
+
+/* rsca.status[name], the first time */
+static int status_index(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 2);
+  fill_status(L);
+  lua_rawget(L, 1);
+  return 1;
+}
+
+static int status_next(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 2);
+  return lua_next(L, 1) ? 2 : 0;
+}
+
+/* pairs(rsca.status), where that comes first */
+static int status_pairs(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  fill_status(L);
+  lua_pushcfunction(L, status_next);
+  lua_pushvalue(L, 1);
+  return 2;
+}
+
+static void push_status_table(lua_State *L) {
+  lua_newtable(L);
+  lua_createtable(L, 0, 2);
+  lua_pushcfunction(L, status_index);
+  lua_setfield(L, -2, "__index");
+  lua_pushcfunction(L, status_pairs);
+  lua_setfield(L, -2, "__pairs");
+  lua_setmetatable(L, -2);
+}
+
 void rscl_open_errors(lua_State *L) {
   lua_createtable(L, 0, 3);
   lua_pushcfunction(L, error_tostring);
@@ -270,13 +317,7 @@ void rscl_open_errors(lua_State *L) {
   lua_setfield(L, -2, "__name");
   lua_rawsetp(L, LUA_REGISTRYINDEX, &error_key);
 
-  size_t count;
-  const rsca_status_entry *table = rsca_status_table(&count);
-  lua_createtable(L, 0, (int)count);
-  for (size_t i = 0; i < count; i++) {
-    rscl_push_status(L, table[i].status);
-    lua_setfield(L, -2, table[i].name);
-  }
+  push_status_table(L);
   lua_setfield(L, -2, "status");
   lua_pushcfunction(L, module_describe);
   lua_setfield(L, -2, "describe");

@@ -32,26 +32,26 @@ struct rscl_fiber {
   rscl_state *state;
   lua_State *co; /* anchored in `slot`; NULL: ended, and its task is still queued */
   rscl_slot slot;
+  unsigned forks;                         /* the process that it was made in */
   const rsca_manager *hangs_on;           /* the manager on whose proxy the coroutine hangs; NULL: the state keeps it */
   struct rscl_subscription *subscription; /* whose response a handler was given; held */
+  rsca_call *call;                        /* the call that an action answers, or whose result a handler was given */
   rscl_fiber_kind kind;
-  rsca_call *call; /* the call that an action answers, or whose result a handler was given */
-
   rscl_wait wait;
-  int nargs;      /* of its first run, where that was posted */
+
+  int nargs;             /* of its first run, where that was posted */
+  HRESULT close_status;  /* to be closed with, once there is memory for it */
+  const char *close_why; /* and for this reason; NULL: it is not */
+
   bool queued;    /* its task has been posted */
   bool has_alarm; /* its alarm was set; when it is not set any more, it has posted the task */
   bool closing;   /* its coroutine is being closed: nothing waits */
   bool exposed;   /* a script has got hold of its coroutine */
   bool returned;  /* its function has, in the ordinary way */
-
-  const char *close_why; /* to be closed once there is memory for it, for this reason; NULL: not */
-  HRESULT close_status;  /* and with this status */
-
   bool given_up;  /* nobody wants its outcome: its task closes it */
   bool hosted;    /* a coroutine of the host's waits for it, see adapter.h */
   bool forked;    /* what it waits for, or is about to, was left behind by a fork: it hears of that once */
-  unsigned forks; /* the process that it was made in */
+
   rsci_task task;
   rsci_alarm alarm;
   struct rscl_request *request;           /* what it awaits; held */

@@ -50,8 +50,37 @@ static HRESULT protect(lua_State *L, lua_CFunction main, work *what, int index, 
   return what->status;
 }
 
+enum { EMBEDDED = sizeof rscl_embedded_modules / sizeof *rscl_embedded_modules };
+
+static int load_embedded(lua_State *L);
+
+/* Whether it comes with another module, and is found once that has been loaded. */
+static bool is_part(const char *name) {
+  static const char repl[] = "rsca.repl.";
+  return strncmp(name, repl, sizeof repl - 1) == 0;
+}
+
+/* Makes require find the parts, or all others. [-0, +0, m] */
+static void preload(lua_State *L, bool parts) {
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  for (size_t i = 0; i < EMBEDDED; i++)
+    if (is_part(rscl_embedded_modules[i].name) == parts) {
+      lua_pushcfunction(L, load_embedded);
+      lua_setfield(L, -2, rscl_embedded_modules[i].name);
+    }
+  lua_pop(L, 1);
+}
+
+/* For require: (name, ":preload:") */
 static int load_embedded(lua_State *L) {
-  const rscl_embedded *module = lua_touserdata(L, lua_upvalueindex(1));
+  const char *name = luaL_checkstring(L, 1);
+  size_t i = 0;
+  while (i < EMBEDDED && strcmp(rscl_embedded_modules[i].name, name) != 0)
+    i++;
+  luaL_argcheck(L, i < EMBEDDED, 1, "not a module of rsca");
+  const rscl_embedded *module = &rscl_embedded_modules[i];
+  if (strcmp(name, "rsca.repl") == 0)
+    preload(L, true);
   if (luaL_loadbufferx(L, (const char *)module->text, module->size, module->chunk, "t") != LUA_OK)
     return lua_error(L);
   lua_insert(L, 1);
@@ -72,11 +101,10 @@ static int open_main(lua_State *L) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   lua_pushcfunction(L, luaopen_rsca_core);
   lua_setfield(L, -2, "rsca.core");
-  for (size_t i = 0; i < sizeof rscl_embedded_modules / sizeof *rscl_embedded_modules; i++) {
-    lua_pushlightuserdata(L, (void *)(uintptr_t)&rscl_embedded_modules[i]);
-    lua_pushcclosure(L, load_embedded, 1);
-    lua_setfield(L, -2, rscl_embedded_modules[i].name);
-  }
+  lua_pushcfunction(L, luaopen_rsca_core); /* it is all that lua/rsca/init.lua returns */
+  lua_setfield(L, -2, "rsca");
+  lua_pop(L, 1);
+  preload(L, false);
   return 0;
 }
 

@@ -127,11 +127,11 @@ static void drop_seen(rscl_owned *owned) {
 }
 
 static const luaL_Reg seen_meta[] = {{"__gc", rscl_owner_gc}, {NULL, NULL}};
-const rscl_type rscl_seen_type = {"rsca.seen", seen_meta, NULL, NULL};
+static const rscl_type seen_type = {"rsca.seen", seen_meta, NULL, NULL};
 
 /* [-0, +1, m] */
 static seen *push_seen(lua_State *L) {
-  return rscl_push_owned(L, rscl_owned_of_box(L, RSCL_BOX), 0, &rscl_seen_type, sizeof(seen), drop_seen);
+  return rscl_push_owned(L, rscl_owned_of_box(L, RSCL_BOX), 0, &seen_type, sizeof(seen), drop_seen);
 }
 
 /* [-0, +1, m] */

@@ -17,9 +17,6 @@ void rscl_inspect(rscl_state *state, rsci_inspected *inspected);
 /* In the hook: what runs is being looked at, if anybody wants to. */
 void rscl_inspect_running(lua_State *L, rscl_state *state);
 
-/* What owns a snapshot while Lua makes tables of it. */
-extern const rscl_type rscl_seen_type;
-
 /* m:running(): a list of calls, of the manager at `proxy`. */
 int rscl_running_calls(lua_State *L, rscl_state *state, int proxy);
 

@@ -2,9 +2,38 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 size_t rscl_memory_total(const rscl_memory *memory) {
   return memory->used + rsci_budget_used(memory->account);
+}
+
+static void *take(rscl_memory *memory, size_t size) {
+  void *block = rscl_region_take(&memory->region, size);
+  return block ? block : malloc(size);
+}
+
+static void give(rscl_memory *memory, void *block, size_t size) {
+  if (rscl_region_has(&memory->region, block))
+    rscl_region_give(&memory->region, block, size);
+  else
+    free(block);
+}
+
+/* NULL: there is no memory, which is not said where it shrinks. */
+static void *resize(rscl_memory *memory, void *block, size_t old_size, size_t size) {
+  if (!block)
+    return take(memory, size);
+  if (!rscl_region_has(&memory->region, block))
+    return realloc(block, size);
+  if (size <= old_size)
+    return block;
+  void *moved = take(memory, size);
+  if (moved) {
+    memcpy(moved, block, old_size);
+    rscl_region_give(&memory->region, block, old_size);
+  }
+  return moved;
 }
 
 void *rscl_memory_allocate(void *user, void *block, size_t old_size, size_t size) {
@@ -12,7 +41,8 @@ void *rscl_memory_allocate(void *user, void *block, size_t old_size, size_t size
   if (!block)
     old_size = 0; /* it tells the kind of object then */
   if (size == 0) {
-    free(block);
+    if (block)
+      give(memory, block, old_size);
     memory->used -= old_size;
     return NULL;
   }
@@ -24,7 +54,7 @@ void *rscl_memory_allocate(void *user, void *block, size_t old_size, size_t size
       return NULL;
     }
   }
-  void *moved = realloc(block, size);
+  void *moved = resize(memory, block, old_size, size);
   if (moved)
     memory->used += size - old_size;
   return moved;

@@ -2,7 +2,7 @@
  * The memory of a state of our own: counted, and refused beyond a limit; and what is raised where there is none.
  *
  * Provides: rscl_memory, rscl_memory_raise
- * Uses:     core/budget
+ * Uses:     region, core/budget
  * Threads:  the state's own
  */
 #ifndef RSCL_MEMORY_H
@@ -14,12 +14,14 @@
 #include <lua.h>
 
 #include "core/budget.h"
+#include "region.h"
 
 typedef struct rscl_memory {
   size_t used;          /* by Lua */
   rsci_budget *account; /* what is held for it outside of Lua; borrowed */
   size_t limit;         /* of both together */
   size_t reserve;       /* what it may have beyond the limit, for now */
+  rscl_region region;   /* part of what Lua uses */
   bool refused;         /* something was, since this was last looked at */
 } rscl_memory;
 

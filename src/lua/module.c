@@ -1,7 +1,7 @@
 /*
  * The module rsca.core: what it is made of, and delivery for any loop (step, wait, loop, fd, timeout).
  *
- * Provides: luaopen_rsca_core, rscl_module_open
+ * Provides: luaopen_rsca_core, rscl_module_open, rscl_make_types
  * Uses:     all of this folder
  */
 #include "module.h"
@@ -133,6 +133,25 @@ static int module_spawn(lua_State *L) {
   return 0;
 }
 
+static int repl_left(lua_State *L, int status, lua_KContext unused) {
+  (void)status;
+  (void)unused;
+  return lua_gettop(L);
+}
+
+/* repl([options]): opens a prompt on standard input and standard output; whether all went well */
+static int module_repl(lua_State *L) {
+  lua_settop(L, 1);
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "rsca.repl");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "run");
+  lua_replace(L, -2);
+  lua_insert(L, 1);
+  lua_callk(L, 1, LUA_MULTRET, 0, repl_left);
+  return repl_left(L, LUA_OK, 0);
+}
+
 static const luaL_Reg functions[] = {{"manager", rscl_manager_new},
                                      {"step", module_step},
                                      {"wait", module_wait},
@@ -145,21 +164,24 @@ static const luaL_Reg functions[] = {{"manager", rscl_manager_new},
                                      {"set_adapter", rscl_set_adapter},
                                      {"after_fork", rscl_after_fork},
                                      {"log", rscl_log},
+                                     {"repl", module_repl},
                                      {NULL, NULL}};
+
+int rscl_make_types(lua_State *L) {
+  static const rscl_type *const types[] = {&rscl_manager_type,   &rscl_request_type,        &rscl_context_type,
+                                           &rscl_callback_type,  &rscl_subscription_type,   &rscl_shared_type,
+                                           &rscl_callback2_type, &rscl_custom_actions_type, &rscl_custom_actions2_type};
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+    rscl_object_make_methods(L, types[i], RSCL_BOX);
+  lua_getiuservalue(L, RSCL_BOX, RSCL_UV_MODULE);
+  if (lua_getfield(L, -1, "status") == LUA_TTABLE)
+    (void)lua_getfield(L, -1, "S_OK"); /* makes all of them */
+  return 0;
+}
 
 /* Fills the module table on top; the box is at `box`. [-0, +0, m] */
 static void fill_module(lua_State *L, int box, rscl_state *state) {
   rscl_object_open(L, &rscl_manager_type, box);
-  rscl_object_open(L, &rscl_request_type, box);
-  rscl_object_open(L, &rscl_context_type, box);
-  rscl_object_open(L, &rscl_unregistered_type, box);
-  rscl_object_open(L, &rscl_seen_type, box);
-  rscl_object_open(L, &rscl_subscription_type, box);
-  rscl_object_open(L, &rscl_callback_type, box);
-  rscl_object_open(L, &rscl_callback2_type, box);
-  rscl_object_open(L, &rscl_task_type, box);
-  rscl_object_open(L, &rscl_custom_actions_type, box);
-  rscl_object_open(L, &rscl_custom_actions2_type, box);
   lua_pushvalue(L, box);
   luaL_setfuncs(L, functions, 1);
   lua_pushvalue(L, box);
@@ -188,7 +210,7 @@ HRESULT rscl_module_open(lua_State *L, rsca_manager *manager, struct rscl_worker
     lua_getiuservalue(L, box, RSCL_UV_MODULE);
     fill_module(L, box, state);
     lua_pop(L, 1);
-    rscl_console_preload(L, box);
+    rscl_console_preload(L);
     rscl_state_publish(L);
   }
   lua_getiuservalue(L, -1, RSCL_UV_MODULE);

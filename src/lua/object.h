@@ -2,7 +2,10 @@
  * Userdata of our own: metatables kept under the addresses of statics.
  *
  * Provides: rscl_object_*
- * Uses:     memory
+ * Uses:     memory, state
+ *
+ * A state that does nothing yet is small: a type's metatable is made with its first object, and its methods when one is
+ * first asked for any.
  */
 #ifndef RSCL_OBJECT_H
 #define RSCL_OBJECT_H
@@ -20,10 +23,11 @@ typedef struct rscl_type {
   lua_CFunction index; /* NULL: __index is the table of methods; else this, with the methods as second upvalue */
 } rscl_type;
 
-/* Makes the metatable; every function gets the box at index `box` as its first upvalue. [-0, +0, m] */
+/* Makes the metatable; every function gets the box at index `box` as its first upvalue. For types that are needed
+ * before the box is the universe's. [-0, +0, m] */
 void rscl_object_open(lua_State *L, const rscl_type *type, int box);
 
-/* Sets the metatable of the userdata on top. [-0, +0, -] */
+/* Sets the metatable of the userdata on top, which owns nothing yet. [-0, +0, m] */
 void rscl_object_set_type(lua_State *L, const rscl_type *type);
 
 /* The userdata at `index` if it is of that type, else NULL. [-0, +0, -] */
@@ -31,6 +35,9 @@ void *rscl_object_test(lua_State *L, int index, const rscl_type *type);
 
 /* The same, raising a message that names the argument. [-0, +0, v] */
 void *rscl_object_check(lua_State *L, int arg, const rscl_type *type);
+
+/* Makes the metatable and the methods, so that they are there to be looked at. [-0, +0, m] */
+void rscl_object_make_methods(lua_State *L, const rscl_type *type, int box);
 
 /* What an object of ours owns is not in the object: Lua frees that without calling its finalizer where there is no
  * memory for the call, and calls none for objects that are made while a state closes. So the box keeps a list, and

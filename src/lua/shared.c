@@ -12,8 +12,6 @@
 /* An object has nothing of its own but its manager's proxy, a user value. */
 enum { UV_MANAGER = 1, UV_COUNT = UV_MANAGER };
 
-static const rscl_type shared_type;
-
 /* ---- What core hands out, while Lua makes its own of it ---- */
 
 /* Owns it should that raise. A string is copied to the stack where it fits, and needs no such owner. */
@@ -79,7 +77,7 @@ static bool is_long(const rsca_value *value) {
 /* ---- Arguments ---- */
 
 static rsca_manager *check_manager(lua_State *L) {
-  (void)rscl_object_check(L, 1, &shared_type);
+  (void)rscl_object_check(L, 1, &rscl_shared_type);
   lua_getiuservalue(L, 1, UV_MANAGER);
   rsca_manager *manager = rscl_manager_test(L, -1);
   lua_pop(L, 1);
@@ -234,7 +232,7 @@ static int shared_keys(lua_State *L) {
 static void push_shared(lua_State *L, int proxy) {
   proxy = lua_absindex(L, proxy);
   (void)lua_newuserdatauv(L, 0, UV_COUNT);
-  rscl_object_set_type(L, &shared_type);
+  rscl_object_set_type(L, &rscl_shared_type);
   lua_pushvalue(L, proxy);
   lua_setiuservalue(L, -2, UV_MANAGER);
 }
@@ -247,7 +245,7 @@ int rscl_manager_shared(lua_State *L) {
 
 /* The objects of one manager are equal: they have the same proxy. */
 static int shared_eq(lua_State *L) {
-  bool same = rscl_object_test(L, 1, &shared_type) && rscl_object_test(L, 2, &shared_type);
+  bool same = rscl_object_test(L, 1, &rscl_shared_type) && rscl_object_test(L, 2, &rscl_shared_type);
   if (same) {
     lua_getiuservalue(L, 1, UV_MANAGER);
     lua_getiuservalue(L, 2, UV_MANAGER);
@@ -258,7 +256,7 @@ static int shared_eq(lua_State *L) {
 }
 
 static int shared_tostring(lua_State *L) {
-  (void)rscl_object_check(L, 1, &shared_type);
+  (void)rscl_object_check(L, 1, &rscl_shared_type);
   lua_getiuservalue(L, 1, UV_MANAGER);
   const rsca_manager *manager = rscl_manager_test(L, -1);
   if (manager)
@@ -272,11 +270,10 @@ static const luaL_Reg shared_methods[] = {{"get", shared_get},   {"set", shared_
                                           {"add", shared_add},   {"compare_and_set", shared_compare_and_set},
                                           {"keys", shared_keys}, {NULL, NULL}};
 static const luaL_Reg shared_meta[] = {{"__eq", shared_eq}, {"__tostring", shared_tostring}, {NULL, NULL}};
-static const rscl_type shared_type = {"rsca.shared", shared_meta, shared_methods, NULL};
+const rscl_type rscl_shared_type = {"rsca.shared", shared_meta, shared_methods, NULL};
 
 void rscl_open_shared(lua_State *L, int box, rscl_state *state) {
-  rscl_object_open(L, &shared_type, box);
-  rscl_object_open(L, &keeper_type, box);
+  rscl_object_open(L, &rscl_shared_type, box);
   rscl_manager_push(L, box, state, state->own);
   push_shared(L, -1);
   lua_setfield(L, -3, "shared");

@@ -11,10 +11,12 @@
 #include "object.h"
 #include "state.h"
 
-/* Makes the types, and puts the object for the state's own manager into the module table on top. [-0, +0, m] */
+/* Makes the type, and puts the object for the state's own manager into the module table on top. [-0, +0, m] */
 void rscl_open_shared(lua_State *L, int box, rscl_state *state);
 
 /* m:shared() */
 int rscl_manager_shared(lua_State *L);
+
+extern const rscl_type rscl_shared_type;
 
 #endif

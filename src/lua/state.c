@@ -21,7 +21,7 @@ void rscl_slots_reserve(lua_State *L, int table, rscl_slots *slots) {
   if (slots->free)
     return;
   table = lua_absindex(L, table);
-  uint32_t capacity = slots->capacity ? 2 * slots->capacity : 16;
+  uint32_t capacity = slots->capacity ? 2 * slots->capacity : 4;
   struct rscl_slot_entry *entries = NULL;
   if (capacity > slots->capacity && capacity < INT32_MAX)
     entries = realloc(slots->entries, capacity * sizeof *entries);
@@ -272,15 +272,32 @@ static int closer_gc(lua_State *L) {
   return 0;
 }
 
-static void set_table(lua_State *L, int box, int user_value, const char *mode) {
+/* Makes an empty table a user value, with the metatable at `metatable` if not 0. [-0, +0, m] */
+static void set_table(lua_State *L, int box, int user_value, int metatable) {
   lua_newtable(L);
-  if (mode) {
-    lua_createtable(L, 0, 1);
-    lua_pushstring(L, mode);
-    lua_setfield(L, -2, "__mode");
+  if (metatable) {
+    lua_pushvalue(L, metatable);
     lua_setmetatable(L, -2);
   }
   lua_setiuservalue(L, box, user_value);
+}
+
+enum { MODULE_FIELDS = 32 }; /* about as many as it gets */
+
+static void set_tables(lua_State *L, int box) {
+  lua_createtable(L, 0, 1);
+  int weak = lua_gettop(L);
+  lua_pushliteral(L, "v");
+  lua_setfield(L, weak, "__mode");
+  set_table(L, box, RSCL_UV_SLOTS, 0);
+  set_table(L, box, RSCL_UV_FUNCTIONS, weak);
+  set_table(L, box, RSCL_UV_HANGING, weak);
+  set_table(L, box, RSCL_UV_ANCHORS, 0);
+  set_table(L, box, RSCL_UV_MANAGERS, weak);
+  set_table(L, box, RSCL_UV_NATIVES, weak);
+  lua_pop(L, 1);
+  lua_createtable(L, 0, MODULE_FIELDS);
+  lua_setiuservalue(L, box, RSCL_UV_MODULE);
 }
 
 HRESULT rscl_state_create(lua_State *L, rsca_manager *manager, rscl_worker *worker) {
@@ -294,15 +311,9 @@ HRESULT rscl_state_create(lua_State *L, rsca_manager *manager, rscl_worker *work
   lua_pushliteral(L, "rsca.state");
   lua_setfield(L, -2, "__name");
   lua_setmetatable(L, index);
-  set_table(L, index, RSCL_UV_SLOTS, NULL);
-  set_table(L, index, RSCL_UV_FUNCTIONS, "v");
-  set_table(L, index, RSCL_UV_HANGING, "v");
-  set_table(L, index, RSCL_UV_ANCHORS, NULL);
-  set_table(L, index, RSCL_UV_MANAGERS, "v");
-  set_table(L, index, RSCL_UV_NATIVES, "v");
-  set_table(L, index, RSCL_UV_MODULE, NULL);
+  set_tables(L, index);
   lua_State *service = lua_newthread(L);
-  if (!lua_checkstack(service, 64))
+  if (!lua_checkstack(service, 32))
     return E_OUTOFMEMORY;
   lua_rawsetp(L, LUA_REGISTRYINDEX, &state_ops); /* anchors the coroutine */
 
@@ -335,7 +346,6 @@ HRESULT rscl_state_create(lua_State *L, rsca_manager *manager, rscl_worker *work
   rsci_runner_hold(runner);
   box->runner = runner;
   box->state = state;
-  rscl_object_open(L, &closer_type, index);
   return S_OK;
 }
 

@@ -22,20 +22,20 @@ typedef struct rscl_subscription rscl_subscription;
 struct rscl_subscription {
   rscl_owned owned;                   /* by its object */
   rsci_refs refs;                     /* the object's, the sink's, the delivery's, and one while a handler runs */
+  unsigned forks;                     /* the process that it was begun in */
   rscl_state *state;                  /* held */
   rscl_subscription *next, *previous; /* of those with a delivery */
   rsci_stream *stream;                /* held */
   rsca_manager *manager;              /* its memory is kept while there is a delivery; NULL: a foreign one */
-  unsigned forks;                     /* the process that it was begun in */
   const void *owner;                  /* the manager, or the foreign object: finds the proxy */
   uint64_t id;
   rscl_slot slot;          /* of the handler; 0: an iterator takes */
+  rscl_slot anchor;        /* of that proxy, in the strong table, while there is a delivery */
   rsci_response *response; /* taken, but not given to the handler yet */
   rsci_taken taken;        /* what that is */
   HRESULT status;
-  bool foreign;        /* the action is of a manager that somebody else implemented */
   WCHAR *foreign_name; /* owned */
-  rscl_slot anchor;    /* of that proxy, in the strong table, while there is a delivery */
+  bool foreign;        /* the action is of a manager that somebody else implemented */
   bool delivering;     /* has a delivery: the final has not been given */
   bool busy;           /* a handler runs */
   bool pumping;

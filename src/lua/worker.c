@@ -14,7 +14,7 @@
 
 struct rscl_script {
   rsca_manager *manager; /* borrowed: it owns the pool that owns this */
-  char *text;
+  char *text; /* its source; once it is loaded, what the first state compiled of it, with all that tells of places */
   size_t size;
   char *chunk_name; /* as Lua wants it: "@FILE" */
   int (*open_state)(lua_State *L, void *user);
@@ -24,7 +24,7 @@ struct rscl_script {
   sigset_t mask;            /* the host's, for the children of actions */
 
   /* Set when it is loaded the first time. */
-  bool loaded;
+  bool loaded, compiled;
   char **names; /* of its actions, by number */
   size_t name_count, name_capacity;
   HRESULT status;
@@ -249,9 +249,38 @@ static int with_traceback(lua_State *L) {
   return 1;
 }
 
+static int write_code(lua_State *L, const void *bytes, size_t size, void *buffer) {
+  (void)L;
+  return rsci_buffer_append(buffer, bytes, size) ? 0 : 1;
+}
+
+/* The other states need not compile it again: what was made of it takes the place of the source. Where there is no
+ * memory for that, they do. [-0, +0, -] the function on top */
+static void keep_code(lua_State *L, rscl_script *script) {
+  rsci_buffer code = {0};
+  if (lua_dump(L, write_code, &code, 0) != 0) {
+    free(code.data);
+    return;
+  }
+  free(script->text);
+  script->text = code.data;
+  script->size = code.size;
+  script->compiled = true;
+}
+
+/* [-0, +1, v] */
+static void push_script(lua_State *L, rscl_script *script) {
+  const char *mode = script->compiled ? "b" : "t";
+  if (luaL_loadbufferx(L, script->text, script->size, script->chunk_name, mode) != LUA_OK)
+    lua_error(L);
+  if (!script->loaded)
+    keep_code(L, script);
+}
+
 static int open_main(lua_State *L) {
   rscl_worker *worker = lua_touserdata(L, 1);
   rscl_script *script = worker->script;
+  lua_gc(L, LUA_GCSTOP); /* there is hardly any garbage yet */
   luaL_openlibs(L);
   if (FAILED(rscl_lua_open(L, script->manager, worker)))
     return rscl_memory_raise(L);
@@ -269,14 +298,14 @@ static int open_main(lua_State *L) {
   lua_pushcclosure(L, worker_print, 1);
   lua_setglobal(L, "print");
   lua_settop(L, 0);
+  lua_gc(L, LUA_GCRESTART);
   lua_pushlightuserdata(L, worker);
   lua_pushcclosure(L, with_traceback, 1);
   if (script->open_state) {
     (void)script->open_state(L, script->user);
     lua_settop(L, 1);
   }
-  if (luaL_loadbufferx(L, script->text, script->size, script->chunk_name, "t") != LUA_OK)
-    return lua_error(L);
+  push_script(L, script);
   worker->loading = true;
   rscl_state *state = rscl_push_box(L);
   lua_pop(L, 1);
@@ -301,6 +330,7 @@ static void close_lua(rscl_worker *worker) {
   worker->memory.limit = limit_above(rscl_memory_total(&worker->memory), worker->script->manager->config.memory_limit);
   if (worker->L)
     lua_close(worker->L);
+  rscl_region_fini(&worker->memory.region);
   rsci_budget_release(worker->memory.account);
   free(worker->actions);
   free(worker);
@@ -323,6 +353,7 @@ static rsci_engine *script_open(void *user, rsci_runner *runner) {
   worker->memory.limit = SIZE_MAX;
   size_t limit = script->manager->config.memory_limit;
   worker->memory.account = rsci_budget_create(limit, NULL);
+  rscl_region_init(&worker->memory.region);
   worker->L = worker->memory.account ? lua_newstate(rscl_memory_allocate, &worker->memory) : NULL;
   if (!worker->L) {
     close_lua(worker);

@@ -73,11 +73,26 @@ static void test_module_loaded_in_a_coroutine_that_ends(void **unused) {
   lua_close(L);
 }
 
+/* The statuses are there, whether they are walked through first or asked for. */
+static void test_module_statuses_can_be_walked_through_first(void **unused) {
+  (void)unused;
+  lua_State *L = open_host();
+  run_lua(L, "local status, count = require 'rsca'.status, 0\n"
+             "for name, value in pairs(status) do assert(status[name] == value); count = count + 1 end\n"
+             "assert(count > 20 and status.E_FAIL == 0x80004005 and not getmetatable(status))");
+  lua_close(L);
+  L = open_host();
+  run_lua(L, "local status = require 'rsca'.status\n"
+             "assert(status.NONE == nil and status.E_FAIL == 0x80004005 and rawget(status, 'S_OK') == 0)");
+  lua_close(L);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_module_stays_loaded_after_lua_close),
       cmocka_unit_test(test_module_in_several_states),
       cmocka_unit_test(test_module_loaded_in_a_coroutine_that_ends),
+      cmocka_unit_test(test_module_statuses_can_be_walked_through_first),
   };
   return cmocka_run_group_tests_name("bridge.module", tests, NULL, NULL);
 }

@@ -74,6 +74,7 @@ read_annotations()
 
 -- The metatables of our objects, by the name of their type.
 local function find_types()
+  require "rsca.repl.console".make_types()
   local types = {}
   for _, value in pairs(debug.getregistry()) do
     local name = type(value) == "table" and rawget(value, "__name")

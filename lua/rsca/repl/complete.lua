@@ -3,9 +3,12 @@
 
 local _ENV = require "rsca.repl.globals"
 local commands = require "rsca.repl.commands"
+local console = require "rsca.repl.console"
 local scan = require "rsca.repl.scan"
 
 local M = {}
+
+console.make_types() -- or objects have no methods to be seen, until one is called
 
 local KEYWORDS = {
   "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in", "local", "nil", "not",
