@@ -133,6 +133,7 @@ static void *service_main(void *user) {
   rsci_service *service = user;
   rsca_manager *manager = service->manager;
   rsci_runner_move_here(service->runner);
+  rsci_thread_be_punctual();
   while (!atomic_load(&service->stop)) {
     size_t ran;
     (void)rsci_runner_step(service->runner, 0, &ran);

@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -61,6 +62,10 @@ bool rsci_thread_sleep(_Atomic uint32_t *word, uint32_t value, uint64_t until_ns
 
 void rsci_thread_wake(_Atomic uint32_t *word) {
   (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+void rsci_thread_be_punctual(void) {
+  (void)prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
 }
 
 bool rsci_thread_start(rsci_thread *thread, const char *name, int let_through, void *(*main)(void *), void *user) {
