@@ -371,6 +371,11 @@ bool rsci_runner_linger(rsci_runner *runner, uint64_t timeout_ns) {
   return false;
 }
 
+void rsci_runner_watch(rsci_runner *runner, uint64_t until_ns) {
+  while (!has_come(runner) && rsci_now_ns() < until_ns)
+    rsci_thread_pause();
+}
+
 /* It was woken: whoever did that may be met while it lingers the next time, but not where both share a processor. That
  * is tried now and then only, as what comes may as well be too late each time. */
 static void note_sleep(rsci_runner *runner) {

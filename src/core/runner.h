@@ -171,6 +171,9 @@ bool rsci_runner_wait(rsci_runner *runner, uint64_t timeout_ns);
 bool rsci_runner_linger(rsci_runner *runner, uint64_t timeout_ns);
 bool rsci_runner_sleep(rsci_runner *runner, uint64_t timeout_ns);
 
+/* Waits without sleeping, until there is something to do or it is `until_ns`. Thread that steps. */
+void rsci_runner_watch(rsci_runner *runner, uint64_t until_ns);
+
 /* Ends a wait, the one that is on or the next one. Any thread. */
 void rsci_runner_kick(rsci_runner *runner);
 
