@@ -8,7 +8,7 @@
 /* How long what was made to raise may take to do so before its call is answered without it. */
 #define ANSWER_NS (100 * RSCI_NS_PER_MS)
 
-/* What a script in a worker pays for a thread of its manager's: its stack, and a descriptor, of which there are few. */
+/* What a script in a worker pays for a thread of its manager's: its stack. */
 enum { THREAD_BYTES = 512 * 1024 };
 
 /* How long before a call's time is over the thread gets up: longer than it takes to be woken, nearly always. */
