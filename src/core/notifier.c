@@ -1,9 +1,7 @@
 #include "notifier.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
@@ -13,9 +11,10 @@
 #include "thread.h"
 
 void rsci_notifier_init(rsci_notifier *notifier) {
+  atomic_init(&notifier->woken_on, -1);
   atomic_init(&notifier->fd, -1);
   atomic_init(&notifier->watched, false);
-  atomic_init(&notifier->waiting, false);
+  atomic_init(&notifier->waiting, 0);
   atomic_init(&notifier->raised, false);
   atomic_init(&notifier->forks, rsci_forks());
 }
@@ -64,25 +63,25 @@ static void check_process(rsci_notifier *notifier) {
     leave_parent(notifier);
 }
 
-static int open_fd(rsci_notifier *notifier) {
+int rsci_notifier_watch(rsci_notifier *notifier) {
   check_process(notifier);
   int fd = atomic_load(&notifier->fd);
   if (fd < 0) {
     fd = make_fd();
     atomic_store(&notifier->fd, fd);
   }
-  return fd;
-}
-
-int rsci_notifier_watch(rsci_notifier *notifier) {
-  int fd = open_fd(notifier);
   if (fd >= 0)
     atomic_store(&notifier->watched, true);
   return fd;
 }
 
 void rsci_notifier_raise(rsci_notifier *notifier) {
-  if (!atomic_load(&notifier->watched) && !atomic_load(&notifier->waiting))
+  if (atomic_load(&notifier->waiting)) {
+    atomic_store_explicit(&notifier->woken_on, sched_getcpu(), memory_order_relaxed);
+    if (atomic_exchange(&notifier->waiting, 0)) /* whoever took the wait back wakes: the others would wake nobody */
+      rsci_thread_wake(&notifier->waiting);
+  }
+  if (!atomic_load(&notifier->watched))
     return;
   check_process(notifier);
   if (!atomic_exchange(&notifier->raised, true)) {
@@ -105,27 +104,21 @@ void rsci_notifier_clear(rsci_notifier *notifier) {
     atomic_store(&notifier->raised, false);
 }
 
-bool rsci_notifier_prepare(rsci_notifier *notifier) {
-  if (open_fd(notifier) < 0)
-    return false;
-  atomic_store(&notifier->waiting, true);
-  return true;
+void rsci_notifier_prepare(rsci_notifier *notifier) {
+  atomic_store_explicit(&notifier->woken_on, -1, memory_order_relaxed);
+  atomic_store(&notifier->waiting, 1);
 }
 
 void rsci_notifier_abandon(rsci_notifier *notifier) {
-  atomic_store(&notifier->waiting, false);
+  atomic_store(&notifier->waiting, 0);
 }
 
-bool rsci_notifier_wait(rsci_notifier *notifier, uint64_t timeout_ns) {
-  struct pollfd watched = {.fd = atomic_load(&notifier->fd), .events = POLLIN, .revents = 0};
-  int timeout_ms = -1;
-  if (timeout_ns != UINT64_MAX) {
-    /* Rounded up: waking early would only make the caller wait again. */
-    uint64_t ms = timeout_ns / RSCI_NS_PER_MS + (timeout_ns % RSCI_NS_PER_MS != 0);
-    timeout_ms = ms > INT_MAX ? INT_MAX : (int)ms;
-  }
-  int ready = poll(&watched, 1, timeout_ms);
-  bool interrupted = ready < 0 && errno == EINTR;
-  atomic_store(&notifier->waiting, false);
-  return !interrupted;
+bool rsci_notifier_is_shared(rsci_notifier *notifier) {
+  return atomic_load_explicit(&notifier->woken_on, memory_order_relaxed) == sched_getcpu();
+}
+
+bool rsci_notifier_wait(rsci_notifier *notifier, uint64_t until_ns) {
+  bool slept = rsci_thread_sleep(&notifier->waiting, 1, until_ns);
+  atomic_store(&notifier->waiting, 0);
+  return slept;
 }

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "pool_worker.h"
 #include "service.h"
@@ -13,6 +14,13 @@ static _Thread_local const rsci_pool *pool_of_this_thread;
 
 /* ---- The queue ---- */
 
+/* Lock held. */
+static void count(rsci_pool *pool, size_t more) {
+  size_t queued = atomic_load_explicit(&pool->queued, memory_order_relaxed);
+  atomic_store_explicit(&pool->queued, queued + more, memory_order_relaxed);
+}
+
+/* Lock held. */
 static void put(rsci_pool *pool, rsca_call *call) {
   rsci_pool_queue *into = &pool->queues[call->inner];
   call->pool_next = NULL;
@@ -23,9 +31,10 @@ static void put(rsci_pool *pool, rsca_call *call) {
     into->head = call;
   into->tail = call;
   call->pooled = true;
-  (void)atomic_fetch_add(&pool->queued, 1);
+  count(pool, 1);
 }
 
+/* Lock held. */
 static void take(rsci_pool *pool, rsca_call *call) {
   rsci_pool_queue *from = &pool->queues[call->inner];
   if (call->pool_previous)
@@ -37,11 +46,31 @@ static void take(rsci_pool *pool, rsca_call *call) {
   else
     from->tail = call->pool_previous;
   call->pooled = false;
-  (void)atomic_fetch_sub(&pool->queued, 1);
+  count(pool, SIZE_MAX);
 }
 
-/* In turns: what actions call for goes on, and can't keep out what comes from elsewhere. NULL: nothing is there. */
+/* What has arrived goes into the queues. Lock held. */
+static void collect(rsci_pool *pool) {
+  if (!atomic_load(&pool->arrived))
+    return;
+  rsca_call *newest = atomic_exchange(&pool->arrived, NULL), *oldest = NULL;
+  while (newest) {
+    rsca_call *older = newest->pool_next;
+    newest->pool_next = oldest;
+    oldest = newest;
+    newest = older;
+  }
+  while (oldest) {
+    rsca_call *newer = oldest->pool_next;
+    put(pool, oldest);
+    oldest = newer;
+  }
+}
+
+/* In turns: what actions call for goes on, and can't keep out what comes from elsewhere. NULL: nothing is there. Lock
+ * held. */
 static rsca_call *take_next(rsci_pool *pool) {
+  collect(pool);
   rsca_call *call = pool->queues[pool->own_turn].head;
   if (!call)
     call = pool->queues[!pool->own_turn].head;
@@ -52,28 +81,76 @@ static rsca_call *take_next(rsci_pool *pool) {
   return call;
 }
 
-static bool front_submit(rsci_engine *engine, rsca_call *call) {
-  rsci_pool *pool = ((rsci_pool_front *)engine)->pool;
+/* Whether there is a call for whoever looks. Any thread, no lock. */
+static bool has_calls(const rsci_pool *pool) {
+  return atomic_load_explicit(&pool->queued, memory_order_relaxed) > 0 ||
+         atomic_load_explicit(&pool->arrived, memory_order_relaxed);
+}
+
+/* Takes those out that have ended; a list by pool_next, onto `ended`. Lock held. */
+static rsca_call *take_ended(rsci_pool *pool, const rsci_pool_queue *from, rsca_call *ended) {
+  for (rsca_call *call = from->head, *next; call; call = next) {
+    next = call->pool_next;
+    if (atomic_load(&call->phase) != RSCI_CALL_ENDED)
+      continue;
+    take(pool, call);
+    call->pool_next = ended;
+    ended = call;
+  }
+  return ended;
+}
+
+/* Lets those go that have ended: nobody may be left who takes them. No lock held. */
+static void sweep(rsci_pool *pool) {
   rsci_lock_take(&pool->lock);
-  /* Whoever has ended it already did not find it here, and nobody may be left to take it. */
-  bool ended = atomic_load(&call->phase) == RSCI_CALL_ENDED;
-  if (!ended)
-    put(pool, call);
-  rsci_worker *free_one = ended ? NULL : pool->idle;
-  if (free_one) {
-    pool->idle = free_one->next_idle;
-    free_one->idle = false;
-    rsci_runner_kick(free_one->runner);
+  collect(pool);
+  rsca_call *ended = take_ended(pool, &pool->queues[1], take_ended(pool, &pool->queues[0], NULL));
+  rsci_lock_leave(&pool->lock);
+  while (ended) {
+    rsca_call *next = ended->pool_next;
+    rsci_call_let_go(ended);
+    ended = next;
+  }
+}
+
+/* A call waits: wakes a worker that sleeps, if there is one and nobody looks around. No lock held. */
+static void wake_one(rsci_pool *pool) {
+  if (!atomic_load(&pool->idle) || atomic_load(&pool->looking) > 0)
+    return;
+  rsci_runner *runner = NULL;
+  rsci_lock_take(&pool->lock);
+  rsci_worker *w = atomic_load(&pool->idle);
+  if (w) {
+    atomic_store(&pool->idle, w->next_idle);
+    w->idle = false;
+    runner = w->runner;
+    rsci_runner_hold(runner);
   }
   rsci_lock_leave(&pool->lock);
-  if (ended)
-    rsci_call_let_go(call);
+  if (!runner)
+    return;
+  rsci_runner_kick(runner); /* not inside the lock: it would be the first thing to want that */
+  rsci_runner_release(runner);
+}
+
+static bool front_submit(rsci_engine *engine, rsca_call *call) {
+  rsci_pool *pool = ((rsci_pool_front *)engine)->pool;
+  rsca_call *newest = atomic_load_explicit(&pool->arrived, memory_order_relaxed);
+  do
+    call->pool_next = newest;
+  while (!atomic_compare_exchange_weak(&pool->arrived, &newest, call));
+  /* From here on it is not ours to read. Whoever goes to sleep, or looks around no more, looks for it after that. */
+  wake_one(pool);
+  /* What a shutdown has ended before it arrived, it did not find. */
+  if (atomic_load(&pool->manager->calls.cut))
+    sweep(pool);
   return true;
 }
 
 static bool front_withdraw(rsci_engine *engine, rsca_call *call) {
   rsci_pool *pool = ((rsci_pool_front *)engine)->pool;
   rsci_lock_take(&pool->lock);
+  collect(pool);
   bool there = call->pooled;
   if (there)
     take(pool, call);
@@ -85,7 +162,7 @@ static bool front_withdraw(rsci_engine *engine, rsca_call *call) {
 static rsci_task *feed(void *feeder) {
   rsci_worker *w = feeder;
   rsci_pool *pool = w->pool;
-  if (!w->serving || atomic_load(&w->retiring) || atomic_load_explicit(&pool->queued, memory_order_relaxed) == 0)
+  if (!w->serving || atomic_load(&w->retiring) || !has_calls(pool))
     return NULL;
   if (pool->script && !w->script)
     return NULL; /* its state is being made, or goes: that steps, too */
@@ -94,6 +171,8 @@ static rsci_task *feed(void *feeder) {
   rsci_lock_leave(&pool->lock);
   if (!call)
     return NULL;
+  if (has_calls(pool)) /* nobody may have been woken for the next, while this one looked around */
+    wake_one(pool);
   /* Where the script could not be loaded, its calls are cancelled, and end as they start. */
   bool native = call->action->engine == &pool->native_front->engine || !w->script;
   rsci_engine *engine = native ? w->native : w->script;
@@ -101,6 +180,26 @@ static rsci_task *feed(void *feeder) {
   atomic_store(&call->engine, engine);
   call->task.engine = engine;
   return &call->task;
+}
+
+static bool has_feed(void *feeder) {
+  const rsci_worker *w = feeder;
+  return has_calls(w->pool);
+}
+
+void rsci_pool_rebuild_queues(rsci_pool *pool) {
+  const rsci_calls *calls = &pool->manager->calls;
+  atomic_store(&pool->arrived, NULL);
+  atomic_store(&pool->looking, 0);
+  atomic_store(&pool->queued, 0);
+  memset(pool->queues, 0, sizeof pool->queues);
+  rsci_lock_take(calls->lock);
+  for (size_t i = 1; calls->table && i <= calls->mask + 1; i++) { /* from the oldest on */
+    rsca_call *call = calls->table[(calls->last_id + i) & calls->mask];
+    if (call && atomic_load(&call->phase) == RSCI_CALL_QUEUED && atomic_load(&call->engine) == call->action->engine)
+      put(pool, call);
+  }
+  rsci_lock_leave(calls->lock);
 }
 
 /* ---- Fronts ---- */
@@ -168,6 +267,7 @@ rsci_worker *rsci_worker_create(rsci_pool *pool) {
     return NULL;
   }
   w->runner->feed = feed;
+  w->runner->has_feed = has_feed;
   w->runner->feeder = w;
   atomic_init(&w->retiring, false);
   return w;
@@ -197,7 +297,6 @@ rsci_pool *rsci_pool_create(rsca_manager *manager, unsigned workers) {
   pool->manager = manager;
   pool->wanted = workers;
   pool->forks = rsci_forks();
-  atomic_init(&pool->queued, 0);
   atomic_init(&pool->done, false);
   atomic_init(&pool->loading, false);
   atomic_init(&pool->gave_up, false);
@@ -255,31 +354,47 @@ void rsci_pool_discard(rsci_pool *pool) {
 
 /* ---- Workers ---- */
 
-static void leave_idle(rsci_worker *w) {
+/* Lock held. */
+static void take_from_idle(rsci_worker *w) {
   rsci_pool *pool = w->pool;
-  rsci_lock_take(&pool->lock);
-  if (w->idle) {
-    rsci_worker **place = &pool->idle;
-    while (*place != w)
-      place = &(*place)->next_idle;
-    *place = w->next_idle;
-    w->idle = false;
-  }
-  rsci_lock_leave(&pool->lock);
+  rsci_worker *before = NULL, *at = atomic_load(&pool->idle);
+  for (; at != w; at = at->next_idle)
+    before = at;
+  if (before)
+    before->next_idle = w->next_idle;
+  else
+    atomic_store(&pool->idle, w->next_idle);
+  w->idle = false;
+}
+
+static void leave_idle(rsci_worker *w) {
+  rsci_lock_take(&w->pool->lock);
+  if (w->idle)
+    take_from_idle(w);
+  rsci_lock_leave(&w->pool->lock);
 }
 
 /* False: there is a call after all. */
 static bool go_idle(rsci_worker *w) {
   rsci_pool *pool = w->pool;
   rsci_lock_take(&pool->lock);
-  bool idle = atomic_load(&pool->queued) == 0 || atomic_load(&w->retiring);
-  if (idle) {
-    w->next_idle = pool->idle;
-    pool->idle = w;
-    w->idle = true;
-  }
+  w->next_idle = atomic_load(&pool->idle);
+  w->idle = true;
+  atomic_store(&pool->idle, w);
+  /* Looked at after this was said: what arrives from here on wakes. */
+  bool idle = atomic_load(&w->retiring) || (atomic_load(&pool->queued) == 0 && !atomic_load(&pool->arrived));
+  if (!idle)
+    take_from_idle(w);
   rsci_lock_leave(&pool->lock);
   return idle;
+}
+
+static bool look_around(rsci_worker *w) {
+  rsci_pool *pool = w->pool;
+  (void)atomic_fetch_add(&pool->looking, 1);
+  bool found = rsci_runner_linger(w->runner, UINT64_MAX);
+  (void)atomic_fetch_sub(&pool->looking, 1);
+  return found;
 }
 
 static void serve(rsci_worker *w) {
@@ -287,13 +402,18 @@ static void serve(rsci_worker *w) {
   while (!atomic_load(&w->retiring)) {
     size_t ran;
     (void)rsci_runner_step(w->runner, STEP_BUDGET, &ran);
-    if (ran > 0 || !go_idle(w))
+    if (ran > 0)
+      continue;
+    w->runner->feeds = true; /* what comes meanwhile is begun before what waits in its context */
+    if (look_around(w) || !go_idle(w))
       continue;
     if (!atomic_load(&w->retiring))
-      (void)rsci_runner_wait(w->runner, UINT64_MAX);
+      (void)rsci_runner_sleep(w->runner, UINT64_MAX);
     leave_idle(w);
   }
   w->serving = false;
+  if (has_calls(w->pool)) /* those it was to find are others' */
+    wake_one(w->pool);
 }
 
 static void *worker_main(void *user) {

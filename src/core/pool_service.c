@@ -34,6 +34,7 @@ void rsci_pool_leave_behind(rsci_pool *pool) {
   size_t kept = 0, started = 0;
   pool->forks = rsci_forks();
   rsci_lock_take(&pool->lock);
+  rsci_pool_rebuild_queues(pool);
   /* What has run is as its thread has left it, in the middle of anything: it is not touched, nor freed. */
   for (size_t i = 0; i < pool->count; i++) {
     if (!pool->workers[i]->started) {
@@ -44,7 +45,7 @@ void rsci_pool_leave_behind(rsci_pool *pool) {
     remember(pool->workers[i]);
   }
   pool->count = kept;
-  pool->idle = NULL;
+  atomic_store(&pool->idle, NULL);
   rsci_worker *w;
   while (pool->count < pool->wanted && (w = rsci_worker_create(pool)) != NULL)
     pool->workers[pool->count++] = w;

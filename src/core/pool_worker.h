@@ -48,11 +48,13 @@ struct rsci_pool {
   const rsci_script_ops *script;                /* NULL: none */
   void *script_user;
 
-  atomic_size_t queued;
-  rsci_lock lock;            /* Protects what follows; a runner may be kicked inside it */
-  rsci_pool_queue queues[2]; /* of others' calls, and of those that its own threads made */
-  bool own_turn;             /* whose turn it is */
-  rsci_worker *idle;
+  _Atomic(rsca_call *) arrived; /* accepted and not in a queue yet, newest first; pushed by any thread */
+  atomic_uint looking;          /* workers that look around for a call: one finds it, or wakes another */
+  rsci_lock lock;               /* Protects what follows */
+  atomic_size_t queued;         /* in the queues; seen without the lock, too */
+  rsci_pool_queue queues[2];    /* of others' calls, and of those that its own threads made */
+  bool own_turn;                /* whose turn it is */
+  _Atomic(rsci_worker *) idle;  /* seen without the lock, too */
   size_t count, capacity;
   bool started;
   atomic_bool loading; /* its script is being loaded: threads wait for that */
@@ -68,6 +70,10 @@ struct rsci_pool {
 
   rsci_worker *workers[]; /* all there ever were; the lock */
 };
+
+/* In the child of a fork: makes the queues of the calls that wait for a worker, whatever a thread of the parent was
+ * about to do to them. Pool's lock held. */
+void rsci_pool_rebuild_queues(rsci_pool *pool);
 
 /* One that is not started yet. NULL: out of memory. */
 rsci_worker *rsci_worker_create(rsci_pool *pool);

@@ -6,7 +6,11 @@
 
 /* How long a wait looks around: at most about as long as it takes to sleep and be woken. */
 #define LEAST_LINGER_NS UINT64_C(1000)
-#define MOST_LINGER_NS UINT64_C(20000)
+#define MOST_LINGER_NS UINT64_C(50000)
+
+/* One that has slept no longer, so many times, looks around again for as long as it may. */
+#define SHORT_SLEEP_NS (2 * MOST_LINGER_NS)
+enum { SHORT_SLEEPS = 16 };
 
 rsci_runner *rsci_runner_create(void) {
   rsci_runner *runner = rsci_forks_watch() ? calloc(1, sizeof *runner) : NULL;
@@ -340,30 +344,53 @@ uint64_t rsci_runner_timeout_ns(rsci_runner *runner) {
   return next_ns > now_ns ? next_ns - now_ns : 0;
 }
 
-/* Looks for what comes at once, where another processor may bring it: longer after that was worth it. */
-static bool linger(rsci_runner *runner, uint64_t timeout_ns) {
-  if (rsci_processors() < 2 || timeout_ns < MOST_LINGER_NS)
+/* Waits: two that answer each other should meet while they linger, not sleep in turns. How long that is worth it, the
+ * last waits tell. */
+
+static bool has_come(rsci_runner *runner) {
+  return atomic_load_explicit(&runner->inbox, memory_order_relaxed) ||
+         (atomic_load_explicit(&runner->kicked, memory_order_relaxed) && atomic_exchange(&runner->kicked, false)) ||
+         (runner->has_feed && runner->has_feed(runner->feeder));
+}
+
+bool rsci_runner_linger(rsci_runner *runner, uint64_t timeout_ns) {
+  uint64_t soon_ns = rsci_runner_timeout_ns(runner);
+  if (rsci_processors() < 2 || timeout_ns < MOST_LINGER_NS || soon_ns < MOST_LINGER_NS)
     return false;
-  uint64_t end_ns = rsci_now_ns() + runner->linger_ns;
-  do {
-    if (atomic_load_explicit(&runner->inbox, memory_order_relaxed) ||
-        (atomic_load_explicit(&runner->kicked, memory_order_relaxed) && atomic_exchange(&runner->kicked, false))) {
-      runner->linger_ns = MOST_LINGER_NS;
-      return true;
+  uint64_t now_ns = rsci_now_ns(), end_ns = now_ns + runner->linger_ns;
+  for (runner->waits_ns = now_ns; now_ns < end_ns; now_ns = rsci_now_ns())
+    for (unsigned looks = 0; looks < 16; looks++) {
+      if (has_come(runner)) {
+        runner->linger_ns = MOST_LINGER_NS;
+        return true;
+      }
+      rsci_thread_pause();
     }
-    rsci_thread_pause();
-  } while (rsci_now_ns() < end_ns);
   if (runner->linger_ns > LEAST_LINGER_NS)
     runner->linger_ns /= 2;
   return false;
 }
 
-bool rsci_runner_wait(rsci_runner *runner, uint64_t timeout_ns) {
-  uint64_t soon_ns = rsci_runner_timeout_ns(runner);
-  if (linger(runner, soon_ns < timeout_ns ? soon_ns : timeout_ns))
-    return true;
-  if (!rsci_notifier_prepare(&runner->notifier))
-    return false;
+void rsci_runner_watch(rsci_runner *runner, uint64_t until_ns) {
+  while (!has_come(runner) && rsci_now_ns() < until_ns)
+    rsci_thread_pause();
+}
+
+/* It was woken: whoever did that may be met while it lingers the next time, but not where both share a processor. That
+ * is tried now and then only, as what comes may as well be too late each time. */
+static void note_sleep(rsci_runner *runner) {
+  if (rsci_processors() < 2)
+    return;
+  if (rsci_notifier_is_shared(&runner->notifier))
+    runner->linger_ns = 0;
+  else if (rsci_now_ns() - runner->waits_ns < SHORT_SLEEP_NS && ++runner->short_sleeps == SHORT_SLEEPS) {
+    runner->short_sleeps = 0;
+    runner->linger_ns = MOST_LINGER_NS;
+  }
+}
+
+bool rsci_runner_sleep(rsci_runner *runner, uint64_t timeout_ns) {
+  rsci_notifier_prepare(&runner->notifier);
   /* Looked at after the wait was announced: what is posted from here on raises. */
   uint64_t due_ns = rsci_runner_timeout_ns(runner);
   if (due_ns < timeout_ns)
@@ -372,7 +399,15 @@ bool rsci_runner_wait(rsci_runner *runner, uint64_t timeout_ns) {
     rsci_notifier_abandon(&runner->notifier);
     return true;
   }
-  return rsci_notifier_wait(&runner->notifier, timeout_ns);
+  uint64_t until_ns = timeout_ns == UINT64_MAX ? UINT64_MAX : rsci_now_ns() + timeout_ns;
+  bool slept = rsci_notifier_wait(&runner->notifier, until_ns);
+  atomic_store(&runner->kicked, false); /* what it announced is looked for now */
+  note_sleep(runner);
+  return slept;
+}
+
+bool rsci_runner_wait(rsci_runner *runner, uint64_t timeout_ns) {
+  return rsci_runner_linger(runner, timeout_ns) || rsci_runner_sleep(runner, timeout_ns);
 }
 
 void rsci_runner_kick(rsci_runner *runner) {

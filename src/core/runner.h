@@ -67,6 +67,7 @@ struct rsci_runner {
 
   /* Where more tasks of a step come from: those of a pool, which take turns with its own. NULL: from nowhere. */
   rsci_task *(*feed)(void *feeder);
+  bool (*has_feed)(void *feeder); /* whether it is worth asking */
   void *feeder;
 
   /* Only the thread that steps touches what follows. */
@@ -76,7 +77,9 @@ struct rsci_runner {
   size_t budget;    /* tasks this step may still run */
   size_t ran;       /* tasks this step has run */
   rsci_timers timers;
-  uint64_t linger_ns; /* how long a wait looks around before it sleeps */
+  uint64_t linger_ns;    /* how long a wait looks around before it sleeps */
+  uint64_t waits_ns;     /* since when */
+  unsigned short_sleeps; /* after which that should have been longer */
 
   unsigned forks;       /* the process that it was last stepped in */
   unsigned heard_from;  /* what was made in a process before this one is nobody's any more */
@@ -160,8 +163,16 @@ bool rsci_runner_is_pinned(rsci_runner *runner);
 uint64_t rsci_runner_timeout_ns(rsci_runner *runner);
 
 /* Blocks until there is something to do, a signal handler ran, or `timeout_ns` passed. Thread that steps, outside a
- * step. False: a signal interrupted it, or there is no descriptor to wait on. */
+ * step. False: a signal interrupted it. */
 bool rsci_runner_wait(rsci_runner *runner, uint64_t timeout_ns);
+
+/* The two halves of a wait. linger: looks for what comes at once, where another processor may bring it; true: it came.
+ * sleep: without looking around. */
+bool rsci_runner_linger(rsci_runner *runner, uint64_t timeout_ns);
+bool rsci_runner_sleep(rsci_runner *runner, uint64_t timeout_ns);
+
+/* Waits without sleeping, until there is something to do or it is `until_ns`. Thread that steps. */
+void rsci_runner_watch(rsci_runner *runner, uint64_t until_ns);
 
 /* Ends a wait, the one that is on or the next one. Any thread. */
 void rsci_runner_kick(rsci_runner *runner);

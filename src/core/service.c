@@ -8,8 +8,11 @@
 /* How long what was made to raise may take to do so before its call is answered without it. */
 #define ANSWER_NS (100 * RSCI_NS_PER_MS)
 
-/* What a script in a worker pays for a thread of its manager's: its stack, and a descriptor, of which there are few. */
+/* What a script in a worker pays for a thread of its manager's: its stack. */
 enum { THREAD_BYTES = 512 * 1024 };
+
+/* How long before a call's time is over the thread gets up: longer than it takes to be woken, nearly always. */
+#define EARLY_NS (RSCI_NS_PER_MS / 10)
 
 bool rsci_service_init(rsci_service *service, rsca_manager *manager, rsci_runner *runner) {
   *service = (rsci_service){.manager = manager, .runner = runner};
@@ -129,25 +132,39 @@ static uint64_t look(rsci_service *service) {
 
 /* ---- The thread ---- */
 
+/* A thread that sleeps is woken late: for the end of a call's time it is up before that, and watches the clock. What is
+ * up next is asked anew then, so that a call that has ended is not waited for. */
+static void wait_for(rsci_service *service, uint64_t call_ns, uint64_t pool_ns) {
+  uint64_t now_ns = rsci_now_ns(), early_ns = call_ns;
+  if (rsci_processors() > 1 && call_ns != UINT64_MAX) {
+    if (call_ns > now_ns && call_ns - now_ns <= EARLY_NS) {
+      rsci_runner_watch(service->runner, call_ns);
+      return;
+    }
+    early_ns = call_ns - EARLY_NS;
+  }
+  uint64_t next_ns = early_ns < pool_ns ? early_ns : pool_ns;
+  if (next_ns > now_ns)
+    (void)rsci_runner_sleep(service->runner, next_ns == UINT64_MAX ? UINT64_MAX : next_ns - now_ns);
+}
+
 static void *service_main(void *user) {
   rsci_service *service = user;
   rsca_manager *manager = service->manager;
   rsci_thread_set_name("rsca-service");
   rsci_runner_move_here(service->runner);
+  rsci_thread_be_punctual();
   while (!atomic_load(&service->stop)) {
     size_t ran;
     (void)rsci_runner_step(service->runner, 0, &ran);
-    uint64_t next_ns = look(service);
+    uint64_t call_ns = look(service), pool_ns = UINT64_MAX;
     if (manager->pool) {
-      uint64_t pool_ns = rsci_pool_attend(manager->pool);
-      if (pool_ns < next_ns)
-        next_ns = pool_ns;
+      pool_ns = rsci_pool_attend(manager->pool);
       if (rsci_pool_is_done(manager->pool) && !rsci_health_is_posted(manager))
         break;
     }
-    uint64_t now_ns = rsci_now_ns();
-    if (ran == 0 && next_ns > now_ns && !atomic_load(&service->stop))
-      (void)rsci_runner_wait(service->runner, next_ns == UINT64_MAX ? UINT64_MAX : next_ns - now_ns);
+    if (ran == 0 && !atomic_load(&service->stop))
+      wait_for(service, call_ns, pool_ns);
   }
   if (manager->pool)
     rsci_pool_close(manager->pool);

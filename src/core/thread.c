@@ -1,8 +1,13 @@
 #include "thread.h"
 
+#include <errno.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /* What it guards takes less time than going to sleep does: one that waits spins a little first. */
 static bool make_mutex(pthread_mutex_t *mutex) {
@@ -42,6 +47,25 @@ unsigned rsci_processors(void) {
     atomic_store_explicit(&counted, count, memory_order_relaxed);
   }
   return count;
+}
+
+bool rsci_thread_sleep(_Atomic uint32_t *word, uint32_t value, uint64_t until_ns) {
+  /* Always with a time: without one a handler that was installed with SA_RESTART would not end it. */
+  const uint64_t far_ns = INT32_MAX * RSCI_NS_PER_SECOND;
+  if (until_ns > far_ns)
+    until_ns = far_ns;
+  const struct timespec until = {.tv_sec = (time_t)(until_ns / RSCI_NS_PER_SECOND),
+                                 .tv_nsec = (long)(until_ns % RSCI_NS_PER_SECOND)};
+  return syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value, &until, NULL, FUTEX_BITSET_MATCH_ANY) == 0 ||
+         errno != EINTR;
+}
+
+void rsci_thread_wake(_Atomic uint32_t *word) {
+  (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+void rsci_thread_be_punctual(void) {
+  (void)prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
 }
 
 bool rsci_thread_start(rsci_thread *thread, int let_through, void *(*main)(void *), void *user) {

@@ -90,6 +90,16 @@ static inline void rsci_thread_pause(void) {
 #endif
 }
 
+/* Blocks while `word` is `value`, until it is woken or it is `until_ns` (UINT64_MAX: never). May return early. False: a
+ * signal handler ran. */
+bool rsci_thread_sleep(_Atomic uint32_t *word, uint32_t value, uint64_t until_ns);
+
+/* Wakes the thread that sleeps on `word`, after that was changed. It may be gone by now, and the word with it. */
+void rsci_thread_wake(_Atomic uint32_t *word);
+
+/* From here on what this thread waits for comes in time, and not together with what comes soon after. */
+void rsci_thread_be_punctual(void);
+
 /* Starts a thread that gets no signals of the host's: only synchronous faults and `let_through` (0: none). False: none
  * could be had. */
 bool rsci_thread_start(rsci_thread *thread, int let_through, void *(*main)(void *), void *user);

@@ -2,6 +2,7 @@
  * A pool of workers, with actions in C: whoever is free runs them, and none is left without its one ending.
  */
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -137,6 +138,35 @@ static void test_one_slow_action_holds_up_nobody_while_a_worker_is_idle(void **u
 }
 
 /* All workers are busy: who waits in the queue is answered all the same. */
+static void count_one(void *user, HRESULT status, const void *response, size_t size, bool final) {
+  (void)status;
+  (void)response;
+  (void)size;
+  (void) final;
+  (void)atomic_fetch_add((atomic_int *)user, 1);
+}
+
+/* The same, whatever the workers are just about: after a few quick ones, some of them look around for more. */
+static void test_slow_actions_hold_up_nobody_while_workers_look_around(void **unused) {
+  enum { WORKERS = 4, ROUNDS = 2000 };
+  rsca_manager *manager = make_pool(WORKERS, 0);
+  for (int round = 0; round < ROUNDS; round++) {
+    (void)set_up(unused);
+    for (int quick = 0; quick < round % 4; quick++) {
+      atomic_int told = 0;
+      assert_int_equal(rsca_manager_run(manager, "echo", "", count_one, &told, NULL), S_OK);
+      while (atomic_load(&told) == 0)
+        (void)sched_yield();
+    }
+    for (int i = 0; i < WORKERS; i++)
+      assert_int_equal(rsca_manager_run(manager, "gated", "", note, NULL, NULL), S_OK);
+    wait_until(&waiting, WORKERS);
+    open_the_gate();
+    wait_until(&endings, WORKERS);
+  }
+  end_pool(manager);
+}
+
 static void test_queued_call_that_is_cancelled_ends_though_all_workers_are_busy(void **unused) {
   (void)unused;
   rsca_manager *manager = make_pool(1, RSCA_NO_LIMIT);
@@ -225,6 +255,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup(test_accepted_calls_end_exactly_once_on_workers, set_up),
       cmocka_unit_test_setup(test_one_slow_action_holds_up_nobody_while_a_worker_is_idle, set_up),
+      cmocka_unit_test_setup(test_slow_actions_hold_up_nobody_while_workers_look_around, set_up),
       cmocka_unit_test_setup(test_queued_call_that_is_cancelled_ends_though_all_workers_are_busy, set_up),
       cmocka_unit_test_setup(test_worker_that_is_stuck_is_set_aside_and_replaced, set_up),
       cmocka_unit_test_setup(test_shutdown_true_ends_everything_at_once_with_error_cancelled, set_up),
