@@ -5,7 +5,10 @@
 #include <string.h>
 
 size_t rsci_buffer_capacity(const rsci_buffer *buffer, size_t size) {
-  size_t capacity = buffer->capacity ? buffer->capacity : 24; /* what malloc's smallest block has room for */
+  enum { SMALLEST = 24, NEXT = 64 }; /* what malloc's smallest block has room for, and then powers of two */
+  if (buffer->capacity == 0 && size <= SMALLEST)
+    return SMALLEST;
+  size_t capacity = buffer->capacity < NEXT ? NEXT : buffer->capacity;
   while (capacity < size)
     capacity = capacity > SIZE_MAX / 2 ? size : 2 * capacity;
   return capacity;
