@@ -138,7 +138,7 @@ static void undo_start(rscl_state *state, void *subject, lua_State *L, int statu
 
 /* [-0, +0, m] */
 static rscl_fiber *create_fiber(lua_State *L, rscl_state *state, rsca_call *call) {
-  if (rscl_subscription_hangs(state, call)) {
+  if (call->sink.hangs && rscl_subscription_hangs(state, call)) {
     lua_getiuservalue(L, RSCL_TURN_BOX, RSCL_UV_MANAGERS);
     if (lua_rawgetp(L, -1, rsci_manager_of_call(call)) == LUA_TUSERDATA) {
       rscl_fiber *fiber = rscl_fiber_create_hanging(L, -1, state, call);
@@ -167,7 +167,8 @@ void rscl_action_start(rsci_engine *engine, rsca_call *call) {
   const rscl_worker_action action = find_action(state, call->action);
   lua_State *L = state->turn;
   rscl_guard_set(state, undo_start, call);
-  rscl_worker_collect(L, state);
+  if (state->worker)
+    rscl_worker_collect(L, state);
   int nargs = 1;
   if (lua_rawgeti(L, RSCL_TURN_FUNCTIONS, (lua_Integer)action.slot) != LUA_TFUNCTION) {
     static const char text[] = "the manager of this action has been collected";

@@ -66,11 +66,12 @@ static rscl_fiber *make(lua_State *L, lua_State *co, rscl_state *state, rscl_fib
   return fiber;
 }
 
-/* Whether its coroutine may run something else: nobody else can have it, and no task of it is on the way. */
+/* Whether its coroutine may run something else: nobody else can have it, and no task of it is on the way. Its stack is
+ * empty, as what its function returned was all that was there. */
 static bool is_spare(const rscl_fiber *fiber, bool queued) {
   const rscl_state *state = fiber->state;
   return fiber->returned && !fiber->exposed && !fiber->hangs_on && !queued && state->guarded &&
-         state->spare_count < RSCL_MOST_SPARES && lua_gettop(fiber->co) == 0;
+         state->spare_count < RSCL_MOST_SPARES;
 }
 
 /* Keeps it, in its slot, under another ticket. */
@@ -151,7 +152,7 @@ static void retire(rscl_fiber *fiber, lua_State *L, int slots_table) {
     rscl_request_release(fiber->request);
     fiber->request = NULL;
   }
-  if (!queued) {
+  if (!queued && fiber->has_alarm) {
     rsci_runner_clear_alarm(state->engine.runner, &fiber->alarm);
     fiber->has_alarm = false;
   }
