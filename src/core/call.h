@@ -134,11 +134,14 @@ struct rsci_calls {
   size_t kept;               /* calls handed out and not yet given back, and other keepers */
   size_t bytes;              /* arguments of live calls */
   size_t inner, inner_bytes; /* of these, what the threads of the manager's pool have accepted */
-  size_t response_limit;
-  rsci_budget *budget;  /* for responses, with the account as its parent; borrowed */
-  rsci_budget *account; /* for everything, where the manager is a script's in a worker; else NULL. Borrowed */
   uint64_t accepted, ended, failed_callbacks;
   rsca_call *free;
+  char after_accepting[RSCI_LINE_BYTES];
+
+  /* Hardly ever written, and looked at by those who run calls: */
+  size_t response_limit;
+  rsci_budget *budget;       /* for responses, with the account as its parent; borrowed */
+  rsci_budget *account;      /* for everything, where the manager is a script's in a worker; else NULL. Borrowed */
   _Atomic(const char *) cut; /* why no call starts any more; NULL: they do */
   atomic_bool watched;       /* somebody wants to be told of every ending: by quiet */
   /* Both without the lock: the last live call has ended; nothing is kept any more, free it all. */

@@ -46,13 +46,15 @@ typedef struct rsci_engine_ops {
 
 /* Embedded at the start of what an engine is made of. */
 struct rsci_engine {
+  rsci_lock lock; /* no post is under way while `closed` is set */
+  char after_posts[RSCI_LINE_BYTES];
   const rsci_engine_ops *ops;
-  rsci_refs refs;
-  rsci_runner *runner;                 /* held */
-  _Atomic(struct rsca_call *) running; /* whose code is on the stack of the thread that steps; NULL: nobody's */
-  atomic_bool elsewhere;               /* that is a call of another manager, with limits of its own or none */
-  rsci_lock lock;                      /* no post is under way while `closed` is set */
+  rsci_runner *runner; /* held */
   atomic_bool closed;
+  char before_runs[RSCI_LINE_BYTES];
+  rsci_refs refs;
+  atomic_bool elsewhere;               /* what runs is a call of another manager, with limits of its own or none */
+  _Atomic(struct rsca_call *) running; /* whose code is on the stack of the thread that steps; NULL: nobody's */
 };
 
 /* False: out of memory, and nothing is held. Holds `runner`. */

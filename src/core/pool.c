@@ -177,7 +177,7 @@ static rsci_task *feed(void *feeder) {
   bool native = call->action->engine == &pool->native_front->engine || !w->script;
   rsci_engine *engine = native ? w->native : w->script;
   rsci_engine_hold(engine);
-  atomic_store(&call->engine, engine);
+  atomic_store_explicit(&call->engine, engine, memory_order_release); /* seen by whoever sees that it has begun */
   call->task.engine = engine;
   return &call->task;
 }

@@ -94,7 +94,8 @@ static bool wait_for_load(loader *of) {
 /* Lock held. Another one takes the place of the worker that is being loaded, if it can be had. */
 static void leave_load(loader *of) {
   rsci_pool *pool = of->first->pool;
-  of->left = pool->gave_up = true;
+  of->left = true;
+  pool->gave_up = true;
   (void)pthread_detach(of->thread);
   pool->workers[0] = rsci_worker_create(pool);
   if (!pool->workers[0])

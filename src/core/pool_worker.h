@@ -47,28 +47,30 @@ struct rsci_pool {
   rsci_pool_front *native_front, *script_front; /* held */
   const rsci_script_ops *script;                /* NULL: none */
   void *script_user;
-
-  _Atomic(rsca_call *) arrived; /* accepted and not in a queue yet, newest first; pushed by any thread */
-  atomic_uint looking;          /* workers that look around for a call: one finds it, or wakes another */
-  rsci_lock lock;               /* Protects what follows */
-  atomic_size_t queued;         /* in the queues; seen without the lock, too */
-  rsci_pool_queue queues[2];    /* of others' calls, and of those that its own threads made */
-  bool own_turn;                /* whose turn it is */
-  _Atomic(rsci_worker *) idle;  /* seen without the lock, too */
-  size_t count, capacity;
-  bool started;
-  atomic_bool loading; /* its script is being loaded: threads wait for that */
-  atomic_bool gave_up; /* on a script that did not come back: there will be no other */
-  bool start_wanted;
-  uint64_t retry_ns, retry_after_ns; /* when a worker is made again, and how long after one that failed */
-  unsigned forks;                    /* the process that its threads are of */
+  unsigned forks; /* the process that its threads are of */
 
   /* The service's thread. */
   bool cut, ending;
   atomic_bool done;
   uint64_t drain_ns, kill_ns;
 
-  rsci_worker *workers[]; /* all there ever were; the lock */
+  char before_arrived[RSCI_LINE_BYTES];
+  _Atomic(rsca_call *) arrived; /* accepted and not in a queue yet, newest first; pushed by any thread */
+  atomic_uint looking;          /* workers that look around for a call: one finds it, or wakes another */
+  _Atomic(rsci_worker *) idle;  /* changed with the lock */
+  char after_arrived[RSCI_LINE_BYTES];
+
+  rsci_lock lock;            /* Protects what follows */
+  atomic_size_t queued;      /* in the queues; seen without the lock, too */
+  rsci_pool_queue queues[2]; /* of others' calls, and of those that its own threads made */
+  bool own_turn;             /* whose turn it is */
+  bool started;
+  atomic_bool loading; /* its script is being loaded: threads wait for that */
+  atomic_bool gave_up; /* on a script that did not come back: there will be no other */
+  bool start_wanted;
+  uint64_t retry_ns, retry_after_ns; /* when a worker is made again, and how long after one that failed */
+  size_t count, capacity;
+  rsci_worker *workers[]; /* all there ever were */
 };
 
 /* In the child of a fork: makes the queues of the calls that wait for a worker, whatever a thread of the parent was

@@ -18,9 +18,10 @@
 typedef struct rsci_action rsci_action;
 
 struct rsci_action {
+  size_t refs; /* the registry's and one per call; guarded by the manager's lock */
+  char apart[RSCI_LINE_BYTES];
   rsci_action *next; /* in its bucket, or in a list of those to free */
   uint64_t hash;
-  size_t refs;         /* the registry's and one per call; guarded by the manager's lock */
   rsci_engine *engine; /* held */
   void *data;          /* the engine's */
   uint64_t slot;       /* the engine's */

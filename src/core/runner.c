@@ -221,7 +221,8 @@ bool rsci_runner_enter(rsci_runner *runner) {
   if (atomic_exchange(&runner->stepping, true))
     return false;
   rsci_runner_hold(runner);
-  atomic_store_explicit(&runner->thread, rsci_thread_self(), memory_order_relaxed);
+  if (!rsci_thread_is_self(atomic_load_explicit(&runner->thread, memory_order_relaxed)))
+    rsci_runner_move_here(runner);
   if (is_forked(runner))
     inherit(runner);
   return true;

@@ -57,20 +57,31 @@ typedef struct rsci_heir {
 } rsci_heir;
 
 struct rsci_runner {
-  rsci_refs refs;
   _Atomic(rsci_task *) inbox; /* newest first; pushed by any thread, taken whole by a step */
-  atomic_bool stepping;
   rsci_notifier notifier;
+  atomic_bool kicked; /* the next wait is none */
+  char after_posts[RSCI_LINE_BYTES];
 
-  atomic_bool kicked;   /* the next wait is none */
-  atomic_uint progress; /* changes with every task that is taken */
-
+  /* Hardly ever written: */
+  atomic_int pins;            /* Lua states that live here: only their own thread may step */
+  _Atomic rsci_thread thread; /* the one that steps: where it was made, pinned or last stepped */
   /* Where more tasks of a step come from: those of a pool, which take turns with its own. NULL: from nowhere. */
   rsci_task *(*feed)(void *feeder);
   bool (*has_feed)(void *feeder); /* whether it is worth asking */
   void *feeder;
+  unsigned forks;       /* the process that it was last stepped in */
+  unsigned heard_from;  /* what was made in a process before this one is nobody's any more */
+  rsci_lock heirs_lock; /* Protects the list */
+  rsci_heir *heirs;
+  rsci_heir *next_heir; /* to inherit */
+  bool keep;            /* what is inherited next is kept */
+
+  rsci_refs refs;
+  atomic_bool stepping;
+  atomic_uint progress; /* changes with every task that is taken */
 
   /* Only the thread that steps touches what follows. */
+  bool feeds;       /* the next task comes from what is fed, if there is one */
   rsci_queue ready; /* for the next step */
   rsci_queue batch; /* of this step */
   rsci_task *fed;   /* the one of the batch that came from there; NULL: none */
@@ -80,17 +91,6 @@ struct rsci_runner {
   uint64_t linger_ns;    /* how long a wait looks around before it sleeps */
   uint64_t waits_ns;     /* since when */
   unsigned short_sleeps; /* after which that should have been longer */
-
-  unsigned forks;       /* the process that it was last stepped in */
-  unsigned heard_from;  /* what was made in a process before this one is nobody's any more */
-  bool feeds;           /* the next task comes from what is fed, if there is one */
-  bool keep;            /* what is inherited next is kept */
-  rsci_lock heirs_lock; /* Protects the list */
-  rsci_heir *heirs;
-  rsci_heir *next_heir; /* to inherit */
-
-  atomic_int pins;            /* Lua states that live here: only their own thread may step */
-  _Atomic rsci_thread thread; /* the one that steps: where it was made, pinned or last stepped */
 };
 
 /* Returned (+1), or NULL when out of memory. */

@@ -76,6 +76,10 @@ static inline void rsci_condition_tell_all(rsci_condition *condition) {
   (void)pthread_cond_broadcast(condition);
 }
 
+/* A processor that writes takes the whole line of memory from the others: what one writes for each call, and another
+ * writes or looks at as often, lies so far apart. */
+#define RSCI_LINE_BYTES 64
+
 /* How many processors this process may use. */
 unsigned rsci_processors(void);
 
