@@ -175,12 +175,22 @@ static void hook(lua_State *L, lua_Debug *unused) {
 
 /* ---- The signal ---- */
 
-/* In the handler, on the state's thread. */
-static void signalled(void *user) {
-  rscl_state *state = user;
+static bool take_signal(rscl_state *state) {
+  if (atomic_load(&state->stop.signals) == 0)
+    return false;
   (void)atomic_fetch_sub(&state->stop.signals, 1);
-  if (is_due(state, atomic_load(&state->engine.running)) || atomic_load(&state->stop.inspected))
-    arm(state, 1);
+  return true;
+}
+
+/* In the handler, on the thread of the state that runs, and of those that it runs inside of: a signal does not say for
+ * which of them it is, nor does it matter, as long as each counts once. */
+static void signalled(void *user) {
+  bool taken = false;
+  for (rscl_state *state = user; state; state = state->stop.outer) {
+    taken = taken || take_signal(state);
+    if (is_due(state, atomic_load(&state->engine.running)) || atomic_load(&state->stop.inspected))
+      arm(state, 1);
+  }
 }
 
 void rscl_stop_interrupt(rscl_state *state, const rsca_call *call) {
@@ -188,9 +198,13 @@ void rscl_stop_interrupt(rscl_state *state, const rsca_call *call) {
   if (RSCA_STOP_POLLING)
     return;
   /* The thread does not leave what it runs while a signal is on its way: none ever hits the host's own code. */
-  (void)atomic_fetch_add(&stop->signals, 1);
-  if (atomic_load(&state->engine.running) != call || !call || !rsci_stop_send(stop->thread))
-    (void)atomic_fetch_sub(&stop->signals, 1);
+  (void)atomic_fetch_add(&stop->senders, 1);
+  if (call && atomic_load(&state->engine.running) == call) {
+    (void)atomic_fetch_add(&stop->signals, 1);
+    if (!rsci_stop_send(stop->thread))
+      (void)atomic_fetch_sub(&stop->signals, 1);
+  }
+  (void)atomic_fetch_sub(&stop->senders, 1);
 }
 
 void rsca_lua_interrupt(void) {
@@ -225,6 +239,8 @@ static void listen(rscl_state *state) {
 
 rscl_state *rscl_stop_take_thread(rscl_state *state) {
   rscl_state *outer = state_of_this_thread;
+  if (!state->stop.running)
+    state->stop.outer = outer;
   state->stop.thread = rsci_thread_self();
   listen(state);
   return outer;
@@ -293,7 +309,7 @@ bool rscl_stop_leave(rscl_state *state, rscl_run *run) {
   if (stopped && !stop->closing && stop->polled_due_ns && rsci_now_ns() >= stop->polled_due_ns)
     rscl_worker_overran(state);
   set_running(state, run->outer_call);
-  while (atomic_load(&stop->signals) > 0) {
+  while (atomic_load(&stop->senders) > 0 || atomic_load(&stop->signals) > 0) {
     rsci_stop_take_blocked();
     (void)sched_yield();
   }

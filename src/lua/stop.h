@@ -33,6 +33,8 @@ typedef struct rscl_running {
 
 typedef struct rscl_stop {
   rsci_thread thread;      /* the state's, while something runs */
+  rscl_state *outer;       /* the state that ran on that thread when this one's outermost run began; NULL: none */
+  atomic_int senders;      /* threads that may be about to send a signal */
   atomic_int signals;      /* sent, and not handled yet */
   atomic_bool interrupted; /* somebody at a prompt wants what runs to end */
   rscl_running *volatile running;

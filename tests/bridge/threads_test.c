@@ -333,6 +333,56 @@ static void test_action_that_waits_is_closed_though_its_call_was_answered_elsewh
   assert_int_equal(rsca_manager_release(manager), 0);
 }
 
+/* ---- Two states on one thread, one inside the other ---- */
+
+static int is_told(lua_State *L) {
+  gate *self = lua_touserdata(L, lua_upvalueindex(1));
+  (void)pthread_mutex_lock(&self->mutex);
+  lua_pushboolean(L, self->open);
+  (void)pthread_mutex_unlock(&self->mutex);
+  return 1;
+}
+
+/* In an action of the outer state: the inner one loops until that action's call was answered. */
+static int run_inner(lua_State *L) {
+  lua_State *inner = lua_touserdata(L, lua_upvalueindex(1));
+  run_lua(inner, "rsca.call('loop')");
+  return 0;
+}
+
+/* Whoever is told to stop while another state runs inside it stops when that is over. */
+static void test_limit_of_a_state_that_another_one_runs_inside_of(void **unused) {
+  (void)unused;
+  rsca_manager *manager = make_manager();
+  lua_State *outer = open_state(manager), *inner = open_state(NULL);
+  for (unsigned ms = 1; lua_global(outer, "begun") == 0; ms *= 2) { /* until it begins before its time is over */
+    gate told = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, S_OK};
+    lua_pushlightuserdata(inner, &told);
+    lua_pushcclosure(inner, is_told, 1);
+    lua_setglobal(inner, "told");
+    run_lua(inner, "rsca.register('loop', function() while not told() do end end)");
+    lua_pushlightuserdata(outer, inner);
+    lua_pushcclosure(outer, run_inner, 1);
+    lua_setglobal(outer, "inner");
+    lua_pushinteger(outer, (lua_Integer)ms);
+    lua_setglobal(outer, "ms");
+    run_lua(outer, "begun, went_on = 0, 0\n"
+                   "rsca.register('nest', { time_limit = ms / 1000 }, function()\n"
+                   "  begun = 1\n"
+                   "  inner()\n"
+                   "  while true do end\n"
+                   "end)");
+    assert_int_equal(rsca_manager_run(manager, "nest", "", open_gate, &told, NULL), S_OK);
+    step_all(manager);
+    assert_int_equal(told.status, RSCA_E_TIMEOUT);
+  }
+  run_lua(inner, "rsca.register('fine', function(args) return args end); assert(rsca.call('fine', 'x') == 'x')");
+  run_lua(outer, "rsca.register('fine', function(args) return args end); assert(rsca.call('fine', 'x') == 'x')");
+  lua_close(inner);
+  lua_close(outer);
+  assert_int_equal(rsca_manager_release(manager), 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_two_states_in_one_process_are_apart),
@@ -342,6 +392,7 @@ int main(void) {
       cmocka_unit_test(test_foreign_threads_report_and_release_while_the_state_closes),
       cmocka_unit_test(test_last_release_of_a_scripts_manager_on_another_thread),
       cmocka_unit_test(test_action_that_waits_is_closed_though_its_call_was_answered_elsewhere),
+      cmocka_unit_test(test_limit_of_a_state_that_another_one_runs_inside_of),
   };
   return cmocka_run_group_tests_name("bridge.threads", tests, NULL, NULL);
 }
