@@ -75,8 +75,9 @@ struct rsca_call {
   rsci_task task; /* its start; then its engine's */
   rsci_calls *calls;
   rsca_call *next_free;
-  rsci_action *action;           /* a reference, guarded by the manager's lock */
-  _Atomic(rsci_engine *) engine; /* where it runs or will run; the action's, until a worker of a pool takes it */
+  rsca_call *pool_next, *pool_previous; /* in the queue of a pool; its lock */
+  rsci_action *action;                  /* a reference, guarded by the manager's lock */
+  _Atomic(rsci_engine *) engine;        /* where it runs or will run; the action's, until a worker of a pool takes it */
   rsci_refs refs;
   unsigned forks; /* the process that it was accepted in */
   _Atomic int phase;
@@ -116,11 +117,10 @@ struct rsca_call {
   rsci_task late_task;          /* there are late reports */
   struct rsci_session *session; /* of a registration by a documented method, else NULL; manager's lock */
   rsca_call *session_next;
-  rsca_call *pool_next, *pool_previous; /* in the queue of a pool; its lock */
-  struct rsci_late *last_late;          /* counts where there is one; manager's lock */
-  size_t late_count;                    /* likewise */
-  unsigned seen_progress;               /* of its runner, when the service last looked whether it ends */
-  HRESULT late_status;                  /* for the native engine: what it will end with */
+  struct rsci_late *last_late; /* counts where there is one; manager's lock */
+  size_t late_count;           /* likewise */
+  unsigned seen_progress;      /* of its runner, when the service last looked whether it ends */
+  HRESULT late_status;         /* for the native engine: what it will end with */
 };
 
 /* The table of a manager's calls. Everything is guarded by the manager's lock, but for the functions that take it. */
