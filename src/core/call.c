@@ -74,7 +74,7 @@ void rsci_calls_unkeep(rsci_calls *calls) {
 void rsci_calls_fini(rsci_calls *calls) {
   while (calls->free) {
     rsca_call *call = calls->free;
-    calls->free = call->next_free;
+    calls->free = call->pool_next;
     free(call->args.data);
     free(call->report.data);
     free(call->result.data);
@@ -124,12 +124,12 @@ static rsca_call *take_call(rsci_calls *calls) {
   rsca_call *call = calls->free;
   if (!call)
     return make_call(calls);
-  calls->free = call->next_free;
+  calls->free = call->pool_next;
   return call;
 }
 
 static void give_back(rsci_calls *calls, rsca_call *call) {
-  call->next_free = calls->free;
+  call->pool_next = calls->free;
   calls->free = call;
 }
 

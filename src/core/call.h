@@ -74,10 +74,10 @@ enum { RSCI_CALL_NEW, RSCI_CALL_QUEUED, RSCI_CALL_RUNNING, RSCI_CALL_ENDED };
 struct rsca_call {
   rsci_task task; /* its start; then its engine's */
   rsci_calls *calls;
-  rsca_call *next_free;
-  rsca_call *pool_next, *pool_previous; /* in the queue of a pool; its lock */
-  rsci_action *action;                  /* a reference, guarded by the manager's lock */
-  _Atomic(rsci_engine *) engine;        /* where it runs or will run; the action's, until a worker of a pool takes it */
+  rsca_call *pool_next;          /* in the queue of a pool, its lock; or of those that are free */
+  rsca_call *pool_previous;      /* likewise */
+  rsci_action *action;           /* a reference, guarded by the manager's lock */
+  _Atomic(rsci_engine *) engine; /* where it runs or will run; the action's, until a worker of a pool takes it */
   rsci_refs refs;
   unsigned forks; /* the process that it was accepted in */
   _Atomic int phase;
@@ -89,6 +89,8 @@ struct rsca_call {
   bool inner;                      /* made on a thread of its manager's pool: by an action, or a callback there */
   bool late_posted;                /* late_task is on its way, and holds the call; manager's lock */
   bool awaits_room;                /* room_task is waiting for room; thread that steps */
+  uint16_t late_count;             /* of late reports; manager's lock */
+  HRESULT late_status;             /* for the native engine: what it will end with */
   _Atomic(const char *) cancelled; /* why it should stop; NULL: it should not */
   _Atomic(const char *) spoilt;    /* why its response is not whole, and the call fails; NULL: it is */
   _Atomic(char *) where;           /* owned: where it was when that happened, and what its end says; NULL: not known */
@@ -103,7 +105,8 @@ struct rsca_call {
 
   /* Set by the ending. */
   HRESULT status;
-  const char *bytes; /* borrowed from the engine, or result.data; NULL where size is 0 */
+  unsigned seen_progress; /* the service's: of its runner, when it last looked whether the call ends */
+  const char *bytes;      /* borrowed from the engine, or result.data; NULL where size is 0 */
   size_t size;
 
   rsci_task delivery;   /* its sink's */
@@ -118,9 +121,6 @@ struct rsca_call {
   struct rsci_session *session; /* of a registration by a documented method, else NULL; manager's lock */
   rsca_call *session_next;
   struct rsci_late *last_late; /* counts where there is one; manager's lock */
-  size_t late_count;           /* likewise */
-  unsigned seen_progress;      /* of its runner, when the service last looked whether it ends */
-  HRESULT late_status;         /* for the native engine: what it will end with */
 };
 
 /* The table of a manager's calls. Everything is guarded by the manager's lock, but for the functions that take it. */
