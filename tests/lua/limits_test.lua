@@ -549,6 +549,32 @@ T.test("response_bytes: failures of registrations count until they are heard, an
   T.truthy(heard.told >= 4 and heard.told <= 5, heard.told) -- the last may end as the first is heard
 end)
 
+T.test("response_bytes: where calls were stopped counts until they are heard, and is left out beyond it", function()
+  local manager <close> = pools.open([[
+    local module, name = {}, ("n"):rep(100000)
+    package.loaded.module = module
+    module[name] = function() while true do end end
+    local forever = module[name]
+    rsca.register("forever", function()
+      tell "forever"
+      forever()
+    end)
+  ]], { response_bytes = 500000, time_limit = 60 })
+  local shared = manager:shared()
+  local heard = { ended = 0, told = 0 }
+  for i = 1, 10 do -- without a step
+    local id = assert(manager:run("forever", "", function(code, response)
+      heard.ended = heard.ended + (code == status.ERROR_CANCELLED and 1 or 0)
+      heard.told = heard.told + (#response > 100000 and 1 or 0)
+    end))
+    repeat until shared:get("forever") == i
+    T.truthy(manager:cancel(id, 0))
+    repeat until #manager:running() == 0
+  end
+  pools.wait_until(function() return heard.ended == 10 end)
+  T.truthy(heard.told <= 2, heard.told) -- each counts twice: as the call's own, and as what the handler is to hear
+end)
+
 -- ---- What a script makes beside its Lua values ----
 
 T.test("a script of a pool makes no pools", function()
