@@ -599,6 +599,14 @@ for _, case in ipairs {
   { "names and help of actions", 50, "_, err = m:register(('n'):rep(50000) .. i, { help = ('h'):rep(50000) }, print)" },
   { "calls that wait", 1200, "_, err = m:run('waits', '', print)" },
   { "arguments of calls", 50, "_, err = m:run('waits', ('x'):rep(100000), print)" },
+  { "subscriptions that nobody has time for", 12000, [[
+    local own, code = rsca.own_manager(), nil
+    repeat
+      code = own:RegisterCustomActionCallback("works", "", print)
+    until code ~= rsca.status.ERROR_BUSY
+    own:UnregisterCustomActionCallback("works")
+    err = code ~= 0 and { name = rsca.describe(code):match("%S+") } or nil
+  ]] },
   { "shared values", 50, "_, err = m:shared():set('k' .. i, ('x'):rep(100000))" },
 } do
   local what, most, makes = table.unpack(case)
