@@ -184,7 +184,7 @@ typedef struct rsca_call_info {
   uint64_t age_ms;   /* since it was accepted */
   const char *state; /* "queued"; "running": its code is being executed; "waiting": for whatever */
   bool registration;
-  const char *traceback; /* where its Lua code is; NULL: it has none, or its thread did not answer */
+  const char *traceback; /* where its Lua code is, 16 KiB at most; NULL: it has none, or its thread did not answer */
 } rsca_call_info;
 
 /*

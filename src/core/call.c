@@ -51,6 +51,27 @@ rsci_buffer rsci_call_take_result(rsca_call *call) {
   return taken;
 }
 
+void rsci_call_note_where(rsca_call *call, const char *text) {
+  rsci_budget *budget = call->calls->budget;
+  size_t size = strlen(text) + 1;
+  if (atomic_load(&call->where) || !rsci_budget_charge(budget, charge_of(size)))
+    return;
+  char *where = malloc(size);
+  if (where)
+    atomic_store(&call->where, memcpy(where, text, size));
+  else
+    rsci_budget_discharge(budget, charge_of(size));
+}
+
+static void forget_where(rsca_call *call) {
+  char *where = atomic_load_explicit(&call->where, memory_order_relaxed);
+  if (!where)
+    return;
+  atomic_store_explicit(&call->where, NULL, memory_order_relaxed);
+  rsci_budget_discharge(call->calls->budget, charge_of(strlen(where) + 1));
+  free(where);
+}
+
 /* ---- The table ---- */
 
 void rsci_calls_init(rsci_calls *calls, rsci_lock *lock, void (*quiet)(rsci_calls *calls),
@@ -231,8 +252,7 @@ void rsci_call_let_go(rsca_call *call) {
   buffer_empty(&call->args, calls->account);
   buffer_empty(&call->report, calls->budget);
   buffer_empty(&call->result, calls->budget);
-  free(atomic_load_explicit(&call->where, memory_order_relaxed));
-  atomic_store_explicit(&call->where, NULL, memory_order_relaxed);
+  forget_where(call);
   rsci_lock_take(calls->lock);
   rsci_engine *engine = atomic_load_explicit(&call->engine, memory_order_relaxed);
   bool taken = engine != action->engine; /* by a worker, and its engine held */

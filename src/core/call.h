@@ -197,6 +197,10 @@ void rsci_call_stop(rsca_call *call);
  * that is on its way finds nothing left to do. */
 void rsci_call_cancel_here(rsca_call *call);
 
+/* Says where it was when it was stopped; the first time counts. Copied, as far as there is room for that among the
+ * responses. On the thread that runs it. */
+void rsci_call_note_where(rsca_call *call, const char *text);
+
 /* Moves queued to running. False: it has ended meanwhile; the engine's hold is given back. */
 bool rsci_call_begin(rsca_call *call);
 

@@ -342,11 +342,21 @@ void rsci_worker_close_script(rsci_worker *w) {
   rsci_engine_release(script);
 }
 
+/* One that has a context and no thread; NULL: there is none. One whose script is being loaded has none yet, and may go
+ * at any time with who waits for that. */
+static rsci_worker *find_unstarted(rsci_pool *pool) {
+  rsci_worker *found = NULL;
+  rsci_lock_take(&pool->lock);
+  for (size_t i = 0; i < pool->count && !found; i++)
+    if (!pool->workers[i]->started && pool->workers[i]->script)
+      found = pool->workers[i];
+  rsci_lock_leave(&pool->lock);
+  return found;
+}
+
 void rsci_pool_discard(rsci_pool *pool) {
-  for (size_t i = 0; i < pool->count; i++) {
-    rsci_worker *w = pool->workers[i];
-    if (w->started || !w->script) /* without one, a script that is being loaded may be there */
-      continue;
+  rsci_worker *w;
+  while ((w = find_unstarted(pool)) != NULL) {
     rsci_runner_move_here(w->runner);
     rsci_worker_close_script(w);
   }

@@ -12,11 +12,16 @@
 
 /* ---- Answering ---- */
 
+/* Names of functions may be of any length, and there is one of these for each call. */
+enum { MOST_BYTES = 16 * 1024 };
+
 static char *copy(const char *text) {
-  size_t size = strlen(text) + 1;
-  char *copied = malloc(size);
-  if (copied)
+  size_t size = strnlen(text, MOST_BYTES);
+  char *copied = malloc(size + 1);
+  if (copied) {
     memcpy(copied, text, size);
+    copied[size] = '\0';
+  }
   return copied;
 }
 

@@ -104,17 +104,16 @@ static int where_main(lua_State *L) {
   rscl_state *state = lua_touserdata(L, 1);
   rsca_call *call = atomic_load(&state->engine.running);
   push_where(L, lua_touserdata(L, 2), state, call);
-  size_t size;
-  const char *text = lua_tolstring(L, -1, &size);
-  char *where = malloc(size + 1);
-  if (where)
-    memcpy(where, text, size + 1);
+  const char *text = lua_tostring(L, -1);
   if (call) {
-    free(atomic_exchange(&call->where, where));
-  } else {
-    free(state->stop.where);
-    state->stop.where = where;
+    rsci_call_note_where(call, text);
+    return 0;
   }
+  rscl_stop_forget_where(state);
+  size_t size = strlen(text) + 1;
+  state->stop.where = malloc(size);
+  if (state->stop.where)
+    memcpy(state->stop.where, text, size);
   return 0;
 }
 

@@ -19,6 +19,15 @@ enum { MOST_AT_ONCE = 64 }; /* responses handed over before others have their tu
 
 static const rsci_task_ops arrived_ops, pump_ops;
 
+/* What one takes beside its responses, of the worker whose script has made it. */
+#define SUBSCRIPTION_BYTES (sizeof(rscl_subscription) + sizeof(rsci_stream))
+
+static void free_subscription(rscl_subscription *sub) {
+  rsci_budget_discharge(sub->account, SUBSCRIPTION_BYTES);
+  rsci_budget_release(sub->account);
+  free(sub);
+}
+
 static void subscription_release(rscl_subscription *sub) {
   if (rsci_refs_drop(&sub->refs) > 0)
     return;
@@ -26,7 +35,7 @@ static void subscription_release(rscl_subscription *sub) {
   free(sub->foreign_name);
   rsci_stream_release(sub->stream);
   rsci_engine_release(&sub->state->engine);
-  free(sub);
+  free_subscription(sub);
 }
 
 static rscl_subscription *subscription_of_owned(rscl_owned *owned) {
@@ -43,12 +52,18 @@ rscl_subscription *rscl_subscription_of(const rscl_owner *object) {
 
 rscl_subscription *rscl_subscription_create(lua_State *L, rscl_owner *object, rscl_state *state, const void *owner,
                                             rsci_stream_limits limits) {
-  rscl_subscription *sub = calloc(1, sizeof *sub);
-  if (!sub)
+  if (!rscl_worker_charge(state, SUBSCRIPTION_BYTES))
     return NULL;
+  rscl_subscription *sub = calloc(1, sizeof *sub);
+  if (!sub) {
+    rscl_worker_discharge(state, SUBSCRIPTION_BYTES);
+    return NULL;
+  }
+  sub->account = rscl_worker_account(state);
+  rsci_budget_hold(sub->account);
   sub->stream = rsci_stream_create(&state->engine, &arrived_ops, limits);
   if (!sub->stream) {
-    free(sub);
+    free_subscription(sub);
     return NULL;
   }
   sub->stream->user = sub;
@@ -364,6 +379,7 @@ static HRESULT start(rscl_subscription *sub, rsca_manager *manager, rsci_session
 /* Starts one whose handler, if any, is at `handler`; after a failure it has no delivery. The object owns it. */
 HRESULT rscl_subscription_start(lua_State *L, rscl_state *state, rscl_owner *object, bool documented, int proxy,
                                 rscl_text name, rscl_text args, int handler, uint64_t limit_ns) {
+  rscl_worker_collect(L, state);
   rsca_manager *manager = rscl_manager_test(L, proxy); /* a finalizer may have closed it */
   if (!manager)
     return RSCA_E_SHUTDOWN_IN_PROGRESS;

@@ -26,6 +26,7 @@ struct rscl_subscription {
   rscl_state *state;                  /* held */
   rscl_subscription *next, *previous; /* of those with a delivery */
   rsci_stream *stream;                /* held */
+  rsci_budget *account;               /* held: of the worker's state that has it; NULL: none */
   rsca_manager *manager;              /* its memory is kept while there is a delivery; NULL: a foreign one */
   const void *owner;                  /* the manager, or the foreign object: finds the proxy */
   uint64_t id;

@@ -549,6 +549,32 @@ T.test("response_bytes: failures of registrations count until they are heard, an
   T.truthy(heard.told >= 4 and heard.told <= 5, heard.told) -- the last may end as the first is heard
 end)
 
+T.test("response_bytes: where calls were stopped counts until they are heard, and is left out beyond it", function()
+  local manager <close> = pools.open([[
+    local module, name = {}, ("n"):rep(100000)
+    package.loaded.module = module
+    module[name] = function() while true do end end
+    local forever = module[name]
+    rsca.register("forever", function()
+      tell "forever"
+      forever()
+    end)
+  ]], { response_bytes = 500000, time_limit = 60 })
+  local shared = manager:shared()
+  local heard = { ended = 0, told = 0 }
+  for i = 1, 10 do -- without a step
+    local id = assert(manager:run("forever", "", function(code, response)
+      heard.ended = heard.ended + (code == status.ERROR_CANCELLED and 1 or 0)
+      heard.told = heard.told + (#response > 100000 and 1 or 0)
+    end))
+    repeat until shared:get("forever") == i
+    T.truthy(manager:cancel(id, 0))
+    repeat until #manager:running() == 0
+  end
+  pools.wait_until(function() return heard.ended == 10 end)
+  T.truthy(heard.told <= 2, heard.told) -- each counts twice: as the call's own, and as what the handler is to hear
+end)
+
 -- ---- What a script makes beside its Lua values ----
 
 T.test("a script of a pool makes no pools", function()
@@ -573,6 +599,14 @@ for _, case in ipairs {
   { "names and help of actions", 50, "_, err = m:register(('n'):rep(50000) .. i, { help = ('h'):rep(50000) }, print)" },
   { "calls that wait", 1200, "_, err = m:run('waits', '', print)" },
   { "arguments of calls", 50, "_, err = m:run('waits', ('x'):rep(100000), print)" },
+  { "subscriptions that nobody has time for", 12000, [[
+    local own, code = rsca.own_manager(), nil
+    repeat
+      code = own:RegisterCustomActionCallback("works", "", print)
+    until code ~= rsca.status.ERROR_BUSY
+    own:UnregisterCustomActionCallback("works")
+    err = code ~= 0 and { name = rsca.describe(code):match("%S+") } or nil
+  ]] },
   { "shared values", 50, "_, err = m:shared():set('k' .. i, ('x'):rep(100000))" },
 } do
   local what, most, makes = table.unpack(case)

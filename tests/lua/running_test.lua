@@ -137,6 +137,21 @@ T.test("from inside an action", function()
   T.equal(waits:await(), "")
 end)
 
+T.test("a traceback is of 16 KiB at most", function()
+  local manager <close> = pools.open [[
+    local module, name = {}, ("n"):rep(100000)
+    package.loaded.module = module
+    module[name] = function() rsca.sleep(1e6) end
+    local waits = module[name]
+    rsca.register("waits", function() tell "waits" waits() return 1 end)
+  ]]
+  assert(manager:run("waits"))
+  pools.wait_for(manager, "waits")
+  local traceback = pools.wait_until(function() return manager:running()[1].traceback end)
+  T.equal(#traceback, 16 << 10)
+  T.match(traceback, "^stack traceback:")
+end)
+
 T.test("asking leaves what runs as it is", function()
   local manager <close> = open { workers = 2 }
   local requests = { assert(manager:run("computes")), assert(manager:run("computes in a coroutine")) }
