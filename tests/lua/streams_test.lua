@@ -59,7 +59,7 @@ end)
 -- ---- What the tests share ----
 
 local function drain()
-  T.equal(rsca.loop(20), true, "it all ends")
+  T.equal(rsca.loop(60), true, "it all ends")
 end
 
 -- What on_error hears while `body` runs.
