@@ -56,7 +56,8 @@ typedef struct rsca_config {
                              delivered. Beyond it a call fails [4 times response_limit, at least 64 MiB] */
   uint32_t workers;       /* threads that run the actions, at most 1024 [none: whoever steps the manager] */
   uint32_t time_limit_ms; /* of a run, from its acceptance to its end; of a registration, for each stretch that its
-                             action runs without waiting; RSCA_NO_LIMIT: none [with workers 30000, otherwise none] */
+                             action runs without waiting. A second or more is measured to some 10 ms, and is never
+                             short. RSCA_NO_LIMIT: none [with workers 30000, otherwise none] */
   uint32_t clean_up_ms;   /* how long the clean-up of an action that was stopped may take [200] */
   uint32_t kill_ms;       /* how long a shutdown waits for a worker that does not come back [1000] */
   size_t memory_limit;    /* bytes that the Lua state of a worker may have beyond what its script took [64 MiB] */

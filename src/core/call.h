@@ -75,7 +75,7 @@ struct rsca_call {
   rsci_task task; /* its start; then its engine's */
   rsci_calls *calls;
   rsca_call *pool_next;          /* in the queue of a pool, its lock; or of those that are free */
-  rsca_call *pool_previous;      /* likewise */
+  rsca_call *pool_previous;      /* in the queue of a pool, its lock */
   rsci_action *action;           /* a reference, guarded by the manager's lock */
   _Atomic(rsci_engine *) engine; /* where it runs or will run; the action's, until a worker of a pool takes it */
   rsci_refs refs;
