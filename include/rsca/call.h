@@ -56,8 +56,9 @@ RSCA_API const char *rsca_call_name(const rsca_call *call);
  * consumer lags and as much waits for it as may; nothing was taken, report again later.
  *
  * S_OK; E_INVALIDARG; E_OUTOFMEMORY: nothing was added, and where that is for the response limit, or of a run for
- * response_bytes, the call fails with this status, unless its action ends it with a failure of its own; RSCA_E_CANCELLED: the call has been ended
- * meanwhile, cancelled or cut, and nobody will hear it. Threads: one at a time per call.
+ * response_bytes, the call fails with this status, unless its action ends it with a failure of its own;
+ * RSCA_E_CANCELLED: the call has been ended meanwhile, cancelled or cut, and nobody will hear it. Threads: one at a
+ * time per call.
  */
 RSCA_API HRESULT rsca_call_report(rsca_call *call, const void *bytes, size_t size);
 

@@ -191,7 +191,7 @@ T.test("a script that is not loaded in time: nil, err, with the place", function
 end)
 
 T.test("a script that can't be stopped while it is loaded: nil, err, and the process ends", function()
-  for _, chunk in ipairs {
+  for _, hangs in ipairs {
     [[ ("a"):rep(90):find(("a-"):rep(9) .. "b") ]],
     "setmetatable({}, { __gc = function() while true do end end }) collectgarbage()",
     "require('rsca').register('act', print) setmetatable({}, { __gc = function() while true do end end })",
@@ -200,9 +200,11 @@ T.test("a script that can't be stopped while it is loaded: nil, err, and the pro
       local rsca = require "rsca"
       local manager, err = rsca.manager { workers = 1, time_limit = 0.05, chunk = %q }
       print(manager, err)
-      local other = assert(rsca.manager { workers = 1, chunk = "require('rsca').register('act', function() return 'done' end)" })
+      local other = assert(rsca.manager { workers = 1, chunk = [=[
+        require("rsca").register("act", function() return "done" end)
+      ]=] })
       print(other:call("act"))
-    ]]):format(chunk))
+    ]]):format(hangs))
     T.equal(output, "nil\tthe script was not loaded in time, and can't be stopped where it is (ERROR_TIMEOUT)\ndone\n")
     T.equal(ends, "exit 0")
   end
@@ -219,7 +221,7 @@ T.test("a script that is loaded for an action: its time limit holds for that, to
   fifo.open() -- and nothing is left of it
 end)
 
-T.test("a script that fails for lack of memory while it is loaded: E_OUTOFMEMORY, raised as an error object, too", function()
+T.test("a script that fails for lack of memory while it is loaded: E_OUTOFMEMORY, of an error object, too", function()
   local manager, err = rsca.manager { workers = 1, memory_limit = 1 << 20, chunk = [[
     local _, err = require("rsca").shared:set("x", ("x"):rep(100000))
     error(err)
@@ -532,7 +534,7 @@ T.test("response_bytes: of all that waits for handlers of the state that the act
   end
 end)
 
-T.test("response_bytes: failures of registrations count until they are heard, and lose their message beyond it", function()
+T.test("response_bytes: failures of registrations count until they are heard, or lose their message", function()
   local manager <close> = pools.open([[
     local message = ("x"):rep(10000)
     rsca.register("fails", function() return nil, message end)
@@ -586,7 +588,7 @@ T.test("a script of a pool makes no pools", function()
   T.match(manager:call("pool"), "a script of a pool makes no pools")
 end)
 
--- Each makes one more of it, and gives what may have failed; `most`: a number of them that is beyond the limit of 4 MiB.
+-- Each makes one more of it, and gives what may have failed; `most`: as many are beyond the limit of 4 MiB.
 for _, case in ipairs {
   { "managers", 40000, "kept[#kept + 1], err = rsca.manager()" },
   { "managers with a time limit, and so a thread", 10, [[
@@ -636,7 +638,7 @@ for _, case in ipairs {
   end)
 end
 
-T.test("memory limit: names of actions count, those that are unregistered while the script is loaded as well", function()
+T.test("memory limit: names of actions count, also those that are unregistered while the script is loaded", function()
   local manager, err = rsca.manager { workers = 1, memory_limit = 4 * MIB, chunk = pools.prelude .. [[
     for i = 1, 200 do
       local name = ("n"):rep(50000) .. i
