@@ -608,6 +608,14 @@ void rsci_call_post_cancel(rsca_call *call) {
     rsci_call_let_go(call);
 }
 
+bool rsci_call_keep_answer(rsca_call *call, rsci_task *answer) {
+  return answer->engine != call->action->engine && rsci_engine_post(call->action->engine, answer);
+}
+
+bool rsci_call_post_answer(rsca_call *call, rsci_task *answer) {
+  return rsci_engine_post(atomic_load(&call->engine), answer) || rsci_call_keep_answer(call, answer);
+}
+
 void rsci_call_stop(rsca_call *call) {
   rsci_engine *engine = atomic_load(&call->engine);
   atomic_store(&call->stop, true);

@@ -190,6 +190,13 @@ bool rsci_call_mark_cancelled(rsca_call *call, const char *why);
 /* After a mark, without the lock: has its engine act on it, and lets it go. */
 void rsci_call_post_cancel(rsca_call *call);
 
+/* Posts what was reported for it, or its end, to where it runs. A worker that is replaced does not wait for who answers
+ * later: then to where its action is registered. False: that has closed, too. The call held. */
+bool rsci_call_post_answer(rsca_call *call, rsci_task *answer);
+
+/* The same for an answer that its engine drops. */
+bool rsci_call_keep_answer(rsca_call *call, rsci_task *answer);
+
 /* Marked: from here on what runs for it is made to raise. Any thread, the call held. */
 void rsci_call_stop(rsca_call *call);
 

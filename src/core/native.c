@@ -103,7 +103,8 @@ static void late_run(rsci_task *task) {
 
 static void late_drop(rsci_task *task) {
   rsca_call *call = call_of_task(task);
-  rsci_call_finish(call, RSCA_E_CANCELLED, NULL, 0);
+  if (!rsci_call_keep_answer(call, task))
+    finish_reported(call, call->late_status);
 }
 
 static const rsci_task_ops late_ops = {late_run, late_drop};
@@ -125,7 +126,7 @@ HRESULT rsci_native_finish(rsca_call *call, HRESULT status, const void *bytes, s
   }
   call->late_status = status == E_PENDING ? E_FAIL : status;
   call->task.ops = &late_ops;
-  if (!rsci_engine_post(atomic_load(&call->engine), &call->task))
-    late_drop(&call->task);
+  if (!rsci_call_post_answer(call, &call->task))
+    finish_reported(call, call->late_status);
   return kept;
 }

@@ -153,7 +153,9 @@ static void late_run(rsci_task *task) {
 }
 
 static void late_drop(rsci_task *task) {
-  rsci_call_let_go(call_of_late(task));
+  rsca_call *call = call_of_late(task);
+  if (!rsci_call_keep_answer(call, task))
+    rsci_call_let_go(call);
 }
 
 const rsci_task_ops rsci_late_ops = {late_run, late_drop};
@@ -168,7 +170,7 @@ static HRESULT respond_later(rsca_call *call, const void *bytes, size_t size) {
   HRESULT status = late_put(call, late, &post);
   if (FAILED(status))
     free_late(call, late);
-  else if (post && !rsci_engine_post(atomic_load(&call->engine), &call->late_task)) {
+  else if (post && !rsci_call_post_answer(call, &call->late_task)) {
     rsci_call_let_go(call);
     return RSCA_E_CANCELLED;
   }

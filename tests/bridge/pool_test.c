@@ -459,6 +459,49 @@ static void *shut_down_too(void *user) {
   return NULL;
 }
 
+/* ---- Calls that are answered later, and a worker that is replaced meanwhile ---- */
+
+static rsca_call *pending;
+
+static HRESULT answer_later(void *user, rsca_call *call, const char *args, size_t size) {
+  (void)args, (void)size;
+  pending = call;
+  count(user);
+  return E_PENDING;
+}
+
+static void test_call_that_is_answered_later_outlives_its_worker(void **unused) {
+  (void)unused;
+  static const char text[] = "local rsca = require 'rsca'\n"
+                             "local number = tostring(rsca.shared:add('states', 1))\n"
+                             "rsca.register('number', function() return number end)\n"
+                             "rsca.register('fills', function()\n"
+                             "  while true do rsca.spawn(rsca.sleep, 1e6) end\n"
+                             "end)";
+  const rsca_lua_script script = {.text = text, .open_state = open_host, .user = &(int){100}};
+  rsca_manager *pool = make_pool_with(&(rsca_config){.workers = 1, .memory_limit = (size_t)1 << 20}, &script);
+  int begun = 0;
+  assert_int_equal(rsca_manager_register(pool, "later", NULL, answer_later, &begun, NULL), S_OK);
+  for (int round = 1; round <= 2; round++) {
+    run(pool, "later", "");
+    wait_until(&begun, round);
+    int before = read_count(&endings);
+    run_and_wait(pool, "fills", "");
+    assert_int_equal(last_status, E_OUTOFMEMORY);
+    do
+      run_and_wait(pool, "number", "");
+    while (last_status != S_OK || atoi(last_text) <= round);
+    assert_true(read_count(&endings) > before);
+    assert_int_equal(rsca_call_report(pending, "the ", 4), S_OK);
+    before = read_count(&endings);
+    assert_int_equal(rsca_call_finish(pending, S_OK, "answer", 6), S_OK);
+    wait_until(&endings, before + 1);
+    assert_int_equal(last_status, S_OK);
+    assert_string_equal(last_text, "the answer");
+  }
+  assert_int_equal(rsca_manager_release(pool), 0);
+}
+
 static void test_shutdown_from_several_threads_at_once(void **unused) {
   (void)unused;
   enum { THREADS = 4 };
@@ -597,6 +640,7 @@ int main(void) {
       cmocka_unit_test_setup(test_shutdown_from_a_callback_on_the_service_thread_returns_s_false, set_up),
       cmocka_unit_test_setup(test_shutdown_from_an_action_in_lua, set_up),
       cmocka_unit_test_setup(test_shutdown_from_gc_in_a_worker, set_up),
+      cmocka_unit_test_setup(test_call_that_is_answered_later_outlives_its_worker, set_up),
       cmocka_unit_test_setup(test_shutdown_from_several_threads_at_once, set_up),
 #ifndef __SANITIZE_THREAD__
       cmocka_unit_test_setup(test_process_that_exits_with_work_in_flight, set_up),
