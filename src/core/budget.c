@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-enum { BLOCK_BYTES = 4096 };
+#define BLOCK_BYTES ((size_t)4096)
 
 rsci_budget *rsci_budget_create(size_t limit, rsci_budget *parent) {
   rsci_budget *budget = malloc(sizeof *budget);

@@ -166,10 +166,13 @@ static void hook(lua_State *L, lua_Debug *unused) {
   rscl_state *state = state_of_this_thread;
   if (state)
     rscl_inspect_running(L, state);
-  if (state && is_due(state, atomic_load(&state->engine.running)))
+  if (state && is_due(state, atomic_load(&state->engine.running))) {
     stop_here(L, state);
-  else if (!state || !is_polled(state))
+  } else if (!state || !is_polled(state)) {
     clear_hook(L); /* it was for somebody else */
+    if (state && is_due(state, atomic_load(&state->engine.running)))
+      set_hook(L, 1); /* the signal came just before that */
+  }
 }
 
 /* ---- The signal ---- */
@@ -283,12 +286,14 @@ void rscl_stop_enter(rscl_state *state, rscl_run *run, lua_State *co, rsca_call 
   stop->running = &run->running;
   set_running(state, call);
   bool due = is_due(state, call);
+  if (!due && !is_polled(state)) {
+    clear_hook(co);            /* it may have been made while another was stopped */
+    due = is_due(state, call); /* the signal may have come just before that */
+  }
   if (due && !closing)
     set_hook(co, 1);
   else if (due || is_polled(state))
     set_hook(co, POLLED_INSTRUCTIONS);
-  else
-    clear_hook(co); /* it may have been made while another was stopped */
   if (stop->raised && call)
     note_where(state->turn, co, state); /* it waited */
 }
@@ -321,6 +326,8 @@ bool rscl_stop_leave(rscl_state *state, rscl_run *run) {
   stop->polled_due_ns = run->outer_polled_due_ns;
   if (!stop->running)
     atomic_store_explicit(&stop->interrupted, false, memory_order_relaxed);
+  else if (is_due(state, run->outer_call))
+    arm(state, 1); /* nobody sends a signal for what does not run just then */
   return stopped;
 }
 
@@ -328,9 +335,9 @@ int rscl_stop_pcall(lua_State *L, rscl_state *state, rsca_call *call, int nargs,
   rscl_run run;
   rscl_stop_enter(state, &run, L, call, !call);
   int status = lua_pcall(L, nargs, nresults, 0);
+  clear_hook(L); /* first: what is left to is armed again */
   (void)rscl_stop_leave(state, &run);
   rscl_stop_forget_where(state);
-  clear_hook(L);
   return status;
 }
 
