@@ -66,6 +66,15 @@ size_t rsci_budget_used(const rsci_budget *budget) {
   return budget ? atomic_load_explicit(&budget->used, memory_order_relaxed) : 0;
 }
 
+void *rsci_budget_allocate(rsci_budget *budget, size_t charge, size_t size) {
+  if (!rsci_budget_charge(budget, charge))
+    return NULL;
+  void *block = malloc(size);
+  if (!block)
+    rsci_budget_discharge(budget, charge);
+  return block;
+}
+
 rsci_allowance rsci_allowance_of(rsci_budget *budget) {
   rsci_budget_hold(budget);
   return (rsci_allowance){.budget = budget};

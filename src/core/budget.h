@@ -36,6 +36,10 @@ bool rsci_budget_charge(rsci_budget *budget, size_t bytes);
 void rsci_budget_discharge(rsci_budget *budget, size_t bytes);
 size_t rsci_budget_used(const rsci_budget *budget);
 
+/* A block of `size` bytes for which `charge` is charged: whoever frees it discharges that. NULL: out of memory, or
+ * beyond the budget. */
+void *rsci_budget_allocate(rsci_budget *budget, size_t charge, size_t size);
+
 /* What one owner has of a budget: charged in blocks, so that most of its changes cost nothing. */
 typedef struct rsci_allowance {
   rsci_budget *budget; /* held */

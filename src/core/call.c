@@ -46,21 +46,18 @@ void rsci_call_discharge(rsca_call *call, size_t size) {
 
 rsci_buffer rsci_call_take_result(rsca_call *call) {
   rsci_buffer taken = call->result;
-  rsci_budget_discharge(call->calls->budget, charge_of(taken.capacity));
+  rsci_call_discharge(call, taken.capacity);
   call->result = (rsci_buffer){0};
   return taken;
 }
 
 void rsci_call_note_where(rsca_call *call, const char *text) {
-  rsci_budget *budget = call->calls->budget;
-  size_t size = strlen(text) + 1;
-  if (atomic_load(&call->where) || !rsci_budget_charge(budget, charge_of(size)))
+  if (atomic_load(&call->where))
     return;
-  char *where = malloc(size);
+  size_t size = strlen(text) + 1;
+  char *where = rsci_budget_allocate(call->calls->budget, charge_of(size), size);
   if (where)
     atomic_store(&call->where, memcpy(where, text, size));
-  else
-    rsci_budget_discharge(budget, charge_of(size));
 }
 
 static void forget_where(rsca_call *call) {
@@ -68,7 +65,7 @@ static void forget_where(rsca_call *call) {
   if (!where)
     return;
   atomic_store_explicit(&call->where, NULL, memory_order_relaxed);
-  rsci_budget_discharge(call->calls->budget, charge_of(strlen(where) + 1));
+  rsci_call_discharge(call, strlen(where) + 1);
   free(where);
 }
 
@@ -127,13 +124,10 @@ static bool reserve_place(rsci_calls *calls) {
 static const rsci_task_ops start_ops, cancel_ops;
 
 static rsca_call *make_call(rsci_calls *calls) {
-  if (!rsci_budget_charge(calls->account, RSCI_CALL_BYTES))
+  rsca_call *call = rsci_budget_allocate(calls->account, RSCI_CALL_BYTES, sizeof *call);
+  if (!call)
     return NULL;
-  rsca_call *call = calloc(1, sizeof *call);
-  if (!call) {
-    rsci_budget_discharge(calls->account, RSCI_CALL_BYTES);
-    return NULL;
-  }
+  memset(call, 0, sizeof *call);
   call->calls = calls;
   call->cancel_task.ops = &cancel_ops;
   call->room_task.ops = &rsci_room_ops;

@@ -31,13 +31,17 @@ static void free_loader(loader *of) {
   free(of);
 }
 
+/* What came of it goes again. On the thread of its runner. */
+static void close_loaded(loader *of) {
+  of->ops->close(of->user, of->script);
+  rsci_engine_release(of->script);
+}
+
 /* On its thread, when nobody waits any more. */
 static void discard_load(loader *of) {
   rsca_manager *manager = of->first->pool->manager;
-  if (of->script) {
-    of->ops->close(of->user, of->script);
-    rsci_engine_release(of->script);
-  }
+  if (of->script)
+    close_loaded(of);
   of->ops->free(of->user);
   rsci_worker_free(of->first);
   free_loader(of);
@@ -155,8 +159,7 @@ static HRESULT load(loader *of) {
   if (SUCCEEDED(status) && !take_load(pool, of)) {
     status = RSCA_E_SHUTDOWN_IN_PROGRESS;
     rsci_runner_move_here(of->first->runner);
-    of->ops->close(of->user, of->script);
-    rsci_engine_release(of->script);
+    close_loaded(of);
   }
   if (status != RSCA_E_TIMEOUT)
     free_loader(of);

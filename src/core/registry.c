@@ -52,13 +52,9 @@ rsci_action *rsci_action_create(rsci_engine *engine, const char *name, const cha
                                 rsci_budget *account) {
   size_t name_size = strlen(name) + 1, help_size = strlen(help) + 1, place_size = strlen(place) + 1;
   size_t size = bytes_of(name_size, help_size, place_size);
-  if (!rsci_budget_charge(account, size))
+  rsci_action *action = rsci_budget_allocate(account, size, size);
+  if (!action)
     return NULL;
-  rsci_action *action = malloc(size);
-  if (!action) {
-    rsci_budget_discharge(account, size);
-    return NULL;
-  }
   *action = (rsci_action){.hash = hash_name(name, name_size - 1), .refs = 1, .engine = engine};
   action->name_size = name_size - 1;
   char *end = append(action->name, name, name_size);

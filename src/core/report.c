@@ -79,13 +79,9 @@ static size_t bytes_of_late(size_t size) {
 }
 
 static struct rsci_late *make_late(rsca_call *call, const void *bytes, size_t size) {
-  if (!rsci_budget_charge(call->calls->budget, bytes_of_late(size)))
+  struct rsci_late *late = rsci_budget_allocate(call->calls->budget, bytes_of_late(size), bytes_of_late(size));
+  if (!late)
     return NULL;
-  struct rsci_late *late = malloc(bytes_of_late(size));
-  if (!late) {
-    rsci_budget_discharge(call->calls->budget, bytes_of_late(size));
-    return NULL;
-  }
   late->next = NULL;
   late->size = size;
   if (size)
